@@ -1,0 +1,1 @@
+"""Floods Azure Batch jobs with millions of tasks and accounts for every one of them."""

@@ -1,0 +1,90 @@
+"""What observers are told: plain values, in the order in which they happened."""
+
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class RequestEnded:
+    """One HTTP request has been answered, or will never be.
+
+    Attributes:
+        operation: ``add_task_collection``, ``get_job``.
+        attempt: The attempt's number; 0 if the request is not an attempt.
+        client_request_id: Ours.
+        request_id: The service's, if it answered with one.
+        status: The HTTP status, or None if there was no answer.
+        reply: ``answered``, ``throttled``, ``refused``, ``lost``, or ``ended`` if the answer
+            ends the run.
+        reason: More, for the operator; None if all is well.
+        tasks: How many tasks the request held.
+        resent: How many of them had been sent before.
+        bytes_sent: The size of the request's body.
+        latency_s: From the start of the attempt to the end of its answer.
+    """
+
+    operation: str
+    attempt: int
+    client_request_id: str
+    request_id: str | None
+    status: int | None
+    reply: str
+    reason: str | None
+    tasks: int
+    resent: int
+    bytes_sent: int
+    latency_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """All sending is held back for a while.
+
+    Attributes:
+        reason: Why, for the operator.
+        for_s: How long at least.
+    """
+
+    reason: str
+    for_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """Sending goes on after a Held."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRead:
+    """The source has been read to its end.
+
+    Attributes:
+        tasks: How many tasks it holds.
+    """
+
+    tasks: int
+
+
+@dataclass(frozen=True, slots=True)
+class Anomaly:
+    """The service said something it should not have; it is dealt with, and worth a line.
+
+    Attributes:
+        what: ``unknown_id``, ``repeated_id``, ``contradiction``, ``missing_id``,
+            ``unknown_status``.
+        attempt: The attempt's number.
+        task_id: The ID in question.
+    """
+
+    what: str
+    attempt: int
+    task_id: str
+
+
+Event: TypeAlias = RequestEnded | Held | Resumed | SourceRead | Anomaly
+
+
+class Observer(Protocol):
+    """Told of each event, in order. Must not raise, await or block."""
+
+    def __call__(self, event: Event, /) -> None: ...

@@ -1,0 +1,1 @@
+"""Plays the service: jobs, tasks and faults, over real HTTP or in process."""

@@ -1,0 +1,93 @@
+"""Everything bulksubmit raises.
+
+    BulkSubmitError
+    ├── SettingsError      the settings contradict each other, or a required one is missing
+    ├── SourceError        the input cannot be read, or a line of it is no task
+    ├── OutputError        a rejects or results file cannot be written
+    ├── ServiceRefused     the service will take no task: credential, job missing, completed
+    ├── ServiceUnreachable nothing answers at the endpoint
+    └── NotConverged       the run ended with tasks unsettled; carries the report
+
+A service that fails for a while is no exception: see ``core.model.Reply``.
+"""
+
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bulksubmit.observe.report import Report
+
+
+class BulkSubmitError(Exception):
+    """The root of all errors that bulksubmit raises on purpose."""
+
+
+class SettingsError(BulkSubmitError):
+    """The settings contradict each other, or a required one is missing."""
+
+
+class SourceError(BulkSubmitError):
+    """The input cannot be read, or a line of it is not a task the service accepts.
+
+    Attributes:
+        path: The source, as the user named it.
+        line: 1-based, as an editor shows it; the item's number for an iterable; None if the
+            source as a whole is meant.
+        reason: What is wrong and what would be right, without the location.
+    """
+
+    def __init__(self, path: str, line: int | None, reason: str) -> None:
+        self.path, self.line, self.reason = path, line, reason
+        super().__init__(f"{path}:{line}: {reason}" if line is not None else f"{path}: {reason}")
+
+
+class OutputError(BulkSubmitError):
+    """A rejects or results file cannot be written."""
+
+
+class Refusal(Enum):
+    """Why the service takes no task; each has an exit code of its own (README, exit codes)."""
+
+    NOT_FOUND = "account or job not found"
+    AUTHENTICATION = "authentication missing or refused"
+    JOB_CLOSED = "the job takes no tasks"
+    REQUEST = "the service does not accept this form of request"
+
+
+class ServiceRefused(BulkSubmitError):
+    """The service will take no task at all, so the run stops; the tasks stay unsettled.
+
+    Attributes:
+        refusal: Which kind of refusal it is.
+        code: The service's error code, such as ``JobCompleted``.
+        reason: The service's message, and what would be right.
+    """
+
+    def __init__(self, refusal: Refusal, code: str, reason: str) -> None:
+        self.refusal, self.code, self.reason = refusal, code, reason
+        super().__init__(f"{code}: {reason}")
+
+
+class ServiceUnreachable(BulkSubmitError):
+    """Nothing has answered at the endpoint since the start.
+
+    Attributes:
+        name_unknown: True if the host's name does not resolve, so that the account's name or
+            region is probably wrong.
+    """
+
+    def __init__(self, reason: str, *, name_unknown: bool) -> None:
+        self.name_unknown = name_unknown
+        super().__init__(reason)
+
+
+class NotConverged(BulkSubmitError):
+    """The run ended with tasks unsettled.
+
+    Attributes:
+        report: The account of every task read so far.
+    """
+
+    def __init__(self, reason: str, report: "Report") -> None:
+        self.report = report
+        super().__init__(reason)

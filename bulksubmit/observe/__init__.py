@@ -1,0 +1,1 @@
+"""Shows what happens: logs, progress, the report."""

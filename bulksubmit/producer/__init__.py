@@ -1,0 +1,1 @@
+"""From disk, a pipe or an iterable to blocks of tasks."""
