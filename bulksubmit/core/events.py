@@ -87,4 +87,5 @@ Event: TypeAlias = RequestEnded | Held | Resumed | SourceRead | Anomaly
 class Observer(Protocol):
     """Told of each event, in order. Must not raise, await or block."""
 
-    def __call__(self, event: Event, /) -> None: ...
+    def __call__(self, event: Event, /) -> None:
+        """Take note of the event."""
