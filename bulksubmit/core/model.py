@@ -227,12 +227,9 @@ class Wait:
     Attributes:
         until_s: When to ask again, unless tasks were admitted or settled before; may be
             infinite.
-        reason: Why everything is held back, for the operator; None in the ordinary case that
-            the pool is full or replies are awaited.
     """
 
     until_s: float
-    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
