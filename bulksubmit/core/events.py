@@ -70,8 +70,7 @@ class Anomaly:
     """The service said something it should not have; it is dealt with, and worth a line.
 
     Attributes:
-        what: ``unknown_id``, ``repeated_id``, ``contradiction``, ``missing_id``,
-            ``unknown_status``.
+        what: ``unknown_id``, ``repeated_id``, ``missing_id``, ``unknown_status``.
         attempt: The attempt's number.
         task_id: The ID in question.
     """

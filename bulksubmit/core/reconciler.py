@@ -289,21 +289,17 @@ class Reconciler:
         self._back_off(again, None, now_s)
         return outcomes
 
-    def _by_id(self, attempt: Attempt, results: list[TaskResult]) -> dict[str, TaskResult | None]:
-        """The results by folded ID; None where the service contradicts itself."""
-        by_id: dict[str, TaskResult | None] = {r.task_id.lower(): r for r in results}
-        if len(by_id) == len(results):
-            return by_id
-        statuses: dict[str, str] = {}
+    def _by_id(self, attempt: Attempt, results: list[TaskResult]) -> dict[str, TaskResult]:
+        """The results by folded ID; one with no known status where the service contradicts."""
+        by_id: dict[str, TaskResult] = {}
         for result in results:
-            folded, status = result.task_id.lower(), result.status.lower()
-            if folded not in statuses:
-                statuses[folded] = status
-            elif statuses[folded] == status:
-                self._observer(Anomaly("repeated_id", attempt.number, result.task_id))
-            else:
-                self._observer(Anomaly("contradiction", attempt.number, result.task_id))
-                by_id[folded] = None
+            folded = result.task_id.lower()
+            earlier = by_id.setdefault(folded, result)
+            if earlier is result:
+                continue
+            self._observer(Anomaly("repeated_id", attempt.number, result.task_id))
+            if earlier.status.lower() != result.status.lower():
+                by_id[folded] = TaskResult(result.task_id, f"{earlier.status} and {result.status}")
         return by_id
 
     def _settle_one(
