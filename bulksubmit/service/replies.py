@@ -1,0 +1,274 @@
+"""From HTTP to our own words: the only file that knows a status code.
+
+The codes are those of the reference page "Batch Status and Error Codes"; the service's own
+spelling varies, so their case is folded.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+from bulksubmit.core.model import Answered, BatchError, Lost, Refused, Reply, Throttled
+from bulksubmit.core.wire import Job, WireError, decode_error, decode_job, decode_results
+from bulksubmit.errors import Refusal, ServiceRefused
+
+# How long a job that is disabled is left alone: someone has to enable it, so there is no hurry.
+_DISABLED_RETRY_AFTER_S = 10.0
+_REASON_CHARS_MAX = 1000  # A reason is for a log line; a gateway may send a novel.
+_CLOCK_SKEW_MAX_S = 15 * 60  # Reference page "Authenticate requests to Azure Batch".
+
+# 400s that are about how we ask, not about the tasks: halving would not help.
+_REQUEST_CODES = frozenset(
+    {
+        "hostinformationnotpresent",
+        "invalidheadervalue",
+        "invalidhttpverb",
+        "invalidqueryparametervalue",
+        "invaliduri",
+        "missingrequiredheader",
+        "missingrequiredqueryparameter",
+        "outofrangequeryparametervalue",
+        "requesturlfailedtoparse",
+        "unsupportedheader",
+        "unsupportedqueryparameter",
+        "unsupportedrequestversion",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One HTTP answer, read to its end.
+
+    Attributes:
+        status: The HTTP status.
+        headers: By name, in any case (a case-insensitive mapping).
+        body: After decompression.
+        received_s: When it was received, in Unix time.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    received_s: float
+
+    @property
+    def request_id(self) -> str | None:
+        """The service's ID of the request."""
+        request_id = self.headers.get("request-id")
+        return one_line(request_id) if request_id else None
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """What the answer asks us to wait; None if it does not say, or says it badly."""
+        return _retry_after_s(self.headers, self.received_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """No usable answer to a request.
+
+    Attributes:
+        reason: For the operator.
+        sent: False if no byte of the request left this machine.
+        answered: True if there was an HTTP answer, though not a usable one.
+        name_unknown: True if the host's name does not resolve.
+        retry_after_s: The least time to wait; None if not said.
+    """
+
+    reason: str
+    sent: bool
+    answered: bool = False
+    name_unknown: bool = False
+    retry_after_s: float | None = None
+
+
+def reply_to(answer: Answer) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a table
+    """What an answer says of the collection that was posted.
+
+    | status | body | reply |
+    |---|---|---|
+    | 200 | results | Answered |
+    | 413 | any | Refused: too large |
+    | 429; 503 with Retry-After | any | Throttled |
+    | any other | not a Batch error (a proxy's page, nothing, half a body) | Lost |
+    | 401, 403 | any Batch error | the run ends: authentication |
+    | 400 | about the Authorization header | the run ends: authentication |
+    | any | AccountIsDisabled | the run ends: authentication |
+    | 404 | JobNotFound, ResourceNotFound | the run ends: not found |
+    | 409 | JobCompleted, JobBeingTerminated, JobBeingDeleted | the run ends: job closed |
+    | 409 | JobDisabled, JobNotActive, OperationInvalidForCurrentState | Throttled |
+    | 400 | about header, query, URI, verb, version | the run ends: request |
+    | 405, 411, 501, 505 | any Batch error | the run ends: request |
+    | 400 | any other Batch error | Refused |
+    | any other 2xx, 3xx, 4xx (408 ...), 5xx | any | Lost |
+
+    Raises:
+        ServiceRefused: if the service will take no task at all.
+    """
+    error = decode_error(answer.body) if answer.status != HTTPStatus.OK else None
+    match answer.status, error and (error.code or "").lower():
+        case 200, _:
+            try:
+                return Answered(decode_results(answer.body), answer.request_id)
+            except WireError as unreadable:
+                return Lost(f"HTTP 200, unreadable: {unreadable}", sent=True)
+        case 413, _:
+            return _refused(answer, "RequestBodyTooLarge", error)
+        case 429, _:
+            return Throttled(answer.retry_after_s, _summary(answer, error))
+        case 503, _ if answer.retry_after_s is not None:
+            return Throttled(answer.retry_after_s, _summary(answer, error))
+        case _, None:
+            return _lost(answer, None)
+        case (401 | 403, _) | (_, "accountisdisabled" | "invalidauthenticationinfo"):
+            raise _ends_run(Refusal.AUTHENTICATION, answer, error)
+        case 400, "missingrequiredheader" if "authorization" in _details(error).lower():
+            raise _ends_run(Refusal.AUTHENTICATION, answer, error)
+        case 404, "jobnotfound" | "resourcenotfound":
+            raise _ends_run(Refusal.NOT_FOUND, answer, error)
+        case 409, "jobcompleted" | "jobbeingterminated" | "jobbeingdeleted":
+            raise _ends_run(Refusal.JOB_CLOSED, answer, error)
+        case 409, "jobdisabled" | "jobnotactive" | "operationinvalidforcurrentstate":
+            floor_s = max(_DISABLED_RETRY_AFTER_S, answer.retry_after_s or 0.0)
+            return Throttled(floor_s, _summary(answer, error))
+        case (400, code) if code in _REQUEST_CODES:
+            raise _ends_run(Refusal.REQUEST, answer, error)
+        case 405 | 411 | 501 | 505, _:
+            raise _ends_run(Refusal.REQUEST, answer, error)
+        case 400, _:
+            return _refused(answer, error.code if error else None, error)
+        case _:
+            return _lost(answer, error)
+
+
+def job_in(answer: Answer) -> Job | Unavailable:
+    """The job in an answer to a GET of it.
+
+    Raises:
+        ServiceRefused: as reply_to().
+    """
+    if answer.status == HTTPStatus.OK:
+        try:
+            job = decode_job(answer.body)
+        except WireError as unreadable:
+            return Unavailable(f"HTTP 200, unreadable: {unreadable}", sent=True, answered=True)
+        if job.id:
+            return job
+        return Unavailable("HTTP 200, but no job in it", sent=True, answered=True)
+    match reply_to(answer):
+        case Throttled(reason=reason) | Lost(reason=reason):
+            pass
+        case _:
+            reason = _summary(answer, decode_error(answer.body))
+    return Unavailable(reason, sent=True, answered=True, retry_after_s=answer.retry_after_s)
+
+
+def one_line(text: str) -> str:
+    """The text as one short printable line without secrets."""
+    text = " ".join(_masked(text[:_REASON_CHARS_MAX]).split())
+    # aiohttp keeps bytes of a header that are no UTF-8 as lone surrogates, which no log takes.
+    return text.encode("utf-8", "replace").decode()
+
+
+def _masked(text: str) -> str:
+    """The text without signatures and tokens, some of which the service quotes back at us."""
+    for secret in _SECRETS:
+        text = secret.sub(r"\1***", text)
+    return text
+
+
+_SECRETS = (
+    re.compile(r"(SharedKey(?:Lite)?\s+[^\s:'\"]+:)[^\s'\",;]+", re.IGNORECASE),
+    re.compile(r"(Bearer\s+)[\w.~+/=-]{8,}", re.IGNORECASE),
+    re.compile(r"(MAC signature found in the HTTP request ')[^']*", re.IGNORECASE),
+    re.compile(r"(\bsig=)[^\s&'\"]+", re.IGNORECASE),
+)
+
+
+def _lost(answer: Answer, error: BatchError | None) -> Lost:
+    return Lost(_summary(answer, error), sent=True, retry_after_s=answer.retry_after_s)
+
+
+def _refused(answer: Answer, code: str | None, error: BatchError | None) -> Refused:
+    text = _masked(error.text) if error else _summary(answer, None)
+    values = tuple(error.values or ()) if error else ()
+    return Refused(code or "", text, values, answer.request_id)
+
+
+def _ends_run(refusal: Refusal, answer: Answer, error: BatchError | None) -> ServiceRefused:
+    assert error is not None, "only the service itself ends a run"
+    code = error.code or ""
+    said = f"{_first_line(error.text)} {_details(error)}".strip()
+    return ServiceRefused(refusal, code, f"{one_line(said)}; {_advice(refusal, answer)}")
+
+
+def _advice(refusal: Refusal, answer: Answer) -> str:
+    match refusal:
+        case Refusal.AUTHENTICATION:
+            skew_s = answer.received_s - (_date_s(answer.headers.get("Date")) or answer.received_s)
+            if abs(skew_s) > _CLOCK_SKEW_MAX_S:
+                return f"set this machine's clock, which is {abs(skew_s) / 60:.0f} minutes off"
+            return (
+                "check the account name and the key or, with Entra, the tenant and the role, "
+                "which needs Microsoft.Batch/batchAccounts/jobs/write; "
+                "the clock may be 15 minutes off at most"
+            )
+        case Refusal.NOT_FOUND:
+            return "check the job's ID and the account's endpoint, or create the job first"
+        case Refusal.JOB_CLOSED:
+            return "it will take no more tasks: submit to another job"
+        case Refusal.REQUEST:
+            return "check the endpoint and the api-version"
+
+
+def _summary(answer: Answer, error: BatchError | None) -> str:
+    """An answer in one line, for the operator."""
+    text = f"HTTP {answer.status}"
+    if error:
+        return one_line(f"{text} {error.code}: {_first_line(error.text)} {_details(error)}")
+    if location := answer.headers.get("Location"):
+        return one_line(f"{text}, a redirect to {location.partition('?')[0]}")
+    content_type = answer.headers.get("Content-Type", "no type")
+    return one_line(f"{text} without a Batch error ({content_type}, {len(answer.body)} bytes)")
+
+
+def _first_line(text: str) -> str:
+    """A message without its tail of RequestId and Time, which RequestEnded has apart."""
+    return text.partition("\n")[0].strip()
+
+
+def _details(error: BatchError | None) -> str:
+    """A Batch error's values in one line, such as ``(HeaderName=Authorization)``."""
+    if error is None or not error.values:
+        return ""
+    # AuthenticationErrorDetail goes on with the whole string to sign.
+    pairs = [
+        f"{detail.key}={_first_line(detail.value or '').partition(' Server used following')[0]}"
+        for detail in error.values
+    ]
+    return f"({', '.join(pairs)})"
+
+
+def _retry_after_s(headers: Mapping[str, str], now_s: float) -> float | None:
+    """Retry-After in seconds, never negative; an HTTP date counts from the answer's own Date."""
+    text = headers.get("Retry-After", "").strip()
+    if re.fullmatch(r"[+-]?[0-9]{1,9}(\.[0-9]{1,9})?", text):
+        return max(0.0, float(text))
+    until_s = _date_s(text)
+    if until_s is None:
+        return None
+    date_s = _date_s(headers.get("Date"))
+    return max(0.0, until_s - (now_s if date_s is None else date_s))
+
+
+def _date_s(text: str | None) -> float | None:
+    """An HTTP date in Unix time, or None if it is none."""
+    if not text:
+        return None
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None

@@ -1,0 +1,348 @@
+"""From an Attempt to a Reply, by way of HTTP: aiohttp is known here and nowhere else."""
+
+import io
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from email.utils import formatdate
+from importlib.metadata import version
+from types import TracebackType
+from typing import Protocol, Self, TypeVar
+from urllib.parse import quote, urlencode
+
+import aiohttp
+import anyio
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from bulksubmit.core.events import Observer, RequestEnded
+from bulksubmit.core.model import Attempt, Lost, Refused, Reply, Throttled
+from bulksubmit.core.wire import API_VERSION, CONTENT_TYPE, Job, encode_collection
+from bulksubmit.errors import Refusal, ServiceRefused
+from bulksubmit.service.endpoint import parse_endpoint, proxy_for
+from bulksubmit.service.replies import Answer, Unavailable, job_in, one_line, reply_to
+
+# The client waits this much longer than the service may work on a request (its ``timeout``),
+# so that an attempt which the client gives up on is over at the service too.
+CLIENT_MARGIN_S = 10.0
+CONNECT_TIMEOUT_S = 10.0  # The name, the connection and the TLS handshake.
+GET_TIMEOUT_MAX_S = 30  # REST reference: the most that ``timeout`` may be for Get Job.
+ANSWER_BYTES_MAX = 16 * 2**20  # 100 results are about 24 kB; 64,000 details would still fit.
+
+# aiohttp warns of larger bodies as bytes; as a stream they are written piece by piece.
+_BYTES_BODY_MAX = 2**20
+
+_T = TypeVar("_T")
+
+
+class Credential(Protocol):
+    """Proves who we are, anew for each request."""
+
+    async def authorization(
+        self,
+        method: str,
+        path: str,
+        query: tuple[tuple[str, str], ...],
+        headers: Mapping[str, str],
+    ) -> str | Unavailable:
+        """The value of the Authorization header, or why there is none for now.
+
+        Args:
+            method: In upper case.
+            path: As encoded in the URL.
+            query: Names and values, decoded.
+            headers: As sent, names in lower case, Content-Length among them.
+
+        Raises:
+            ServiceRefused: if there will be none.
+        """
+
+    def renew(self, refused: str) -> bool:
+        """Take note that the service refused this value.
+
+        Returns:
+            True if the next authorization() may do better; False if it is no use asking.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    """What all requests of one kind have in common."""
+
+    name: str
+    method: str
+    path: str
+    query: tuple[tuple[str, str], ...]
+    url: URL
+    headers: dict[str, str]
+    timeout: aiohttp.ClientTimeout
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    operation: _Operation
+    client_request_id: str
+    body: bytes = b""
+    attempt: int = 0
+    tasks: int = 0
+    resent: int = 0
+    renewed: bool = False  # Sent before, with a token that was refused.
+
+
+class Transport:
+    """A connection pool to one job, as an async context manager."""
+
+    def __init__(
+        self,
+        endpoint: str,
+        job_id: str,
+        credential: Credential,
+        *,
+        server_timeout_s: int,
+        observer: Observer,
+        api_version: str = API_VERSION,
+    ) -> None:
+        """Prepare for one job.
+
+        Args:
+            endpoint: The account's, as parse_endpoint() takes it.
+            job_id: The job's ID.
+            credential: Asked before each request; to be closed by its owner.
+            server_timeout_s: The longest that the service may work on one collection: the
+                reference's ``timeout``, 120 at most.
+            observer: Told of each request as it ends.
+            api_version: The service's.
+
+        Raises:
+            SettingsError: if the endpoint or the proxy for it is not usable.
+        """
+        origin = parse_endpoint(endpoint)
+        job_path = f"/jobs/{quote(job_id, safe='')}"
+        self._add = _operation(
+            "add_task_collection",
+            "POST",
+            origin=origin,
+            path=f"{job_path}/addtaskcollection",
+            api_version=api_version,
+            timeout_s=server_timeout_s,
+        )
+        self._get = _operation(
+            "get_job",
+            "GET",
+            origin=origin,
+            path=job_path,
+            api_version=api_version,
+            timeout_s=min(server_timeout_s, GET_TIMEOUT_MAX_S),
+        )
+        self._proxy = proxy_for(origin)
+        self._credential = credential
+        self._observer = observer
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(
+            # The number of connections follows the attempts in flight: the pool bounds those.
+            connector=aiohttp.TCPConnector(limit=0),
+            cookie_jar=aiohttp.DummyCookieJar(),
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._session is not None, "entered before"
+        await self._session.close()
+
+    async def add(self, attempt: Attempt) -> Reply:
+        """Post one collection.
+
+        Returns:
+            What became of it; whatever the network does is a Lost.
+
+        Raises:
+            ServiceRefused: if the service will take no task at all.
+        """
+        body = encode_collection(attempt.tasks)
+        request = _Request(
+            self._add,
+            attempt.client_request_id,
+            body,
+            attempt.number,
+            len(attempt.tasks),
+            attempt.resent,
+        )
+        reply = await self._ask(request, reply_to)
+        if isinstance(reply, Unavailable):
+            return Lost(reply.reason, sent=reply.sent)
+        return reply
+
+    async def get_job(self) -> Job | Unavailable:
+        """Get the job.
+
+        Raises:
+            ServiceRefused: if it does not exist, or we may not ask.
+        """
+        return await self._ask(_Request(self._get, str(uuid.uuid4())), job_in)
+
+    async def _ask(self, request: _Request, read: Callable[[Answer], _T]) -> _T | Unavailable:
+        """Send a request, read its answer, tell the observer; again if there is a newer token."""
+        started_s = anyio.current_time()
+        answer: Answer | Unavailable | None = None
+        ended: tuple[str, str | None] = "lost", "cancelled"
+        headers: dict[str, str] = {}
+        try:
+            headers = self._headers(request)
+            answer = await self._exchange(request, headers)
+            reply = read(answer) if isinstance(answer, Answer) else answer
+            ended = _in_words(reply)
+        except ServiceRefused as refused:
+            renewed = (
+                refused.refusal is Refusal.AUTHENTICATION
+                and not request.renewed
+                and self._credential.renew(headers.get("authorization", ""))
+            )
+            ended = "refused" if renewed else "ended", str(refused)
+            if not renewed:
+                raise
+        else:
+            return reply
+        finally:
+            answered = answer if isinstance(answer, Answer) else None
+            self._observer(
+                RequestEnded(
+                    operation=request.operation.name,
+                    attempt=request.attempt,
+                    client_request_id=request.client_request_id,
+                    request_id=answered.request_id if answered else None,
+                    status=answered.status if answered else None,
+                    reply=ended[0],
+                    reason=ended[1],
+                    tasks=request.tasks,
+                    resent=request.resent,
+                    bytes_sent=len(request.body),
+                    latency_s=anyio.current_time() - started_s,
+                )
+            )
+        return await self._ask(replace(request, renewed=True), read)
+
+    async def _exchange(self, request: _Request, headers: dict[str, str]) -> Answer | Unavailable:
+        """One HTTP request and the whole of its answer; ``headers`` are signed on the way.
+
+        Raises:
+            ServiceRefused: if there is no credential to send it with.
+        """
+        operation = request.operation
+        authorization = await self._credential.authorization(
+            operation.method, operation.path, operation.query, headers
+        )
+        if isinstance(authorization, Unavailable):
+            return authorization
+        headers["authorization"] = authorization
+        assert self._session is not None, "entered before"
+        body = request.body
+        try:
+            async with self._session.request(
+                operation.method,
+                operation.url,
+                data=(body if len(body) <= _BYTES_BODY_MAX else io.BytesIO(body)) or None,
+                headers=headers,
+                allow_redirects=False,
+                proxy=self._proxy,
+                timeout=operation.timeout,
+            ) as response:
+                return Answer(response.status, response.headers, await _read(response), time.time())
+        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
+            return _unanswered(error)
+
+    def _headers(self, request: _Request) -> dict[str, str]:
+        """All headers but Authorization, names in lower case."""
+        headers = request.operation.headers | {
+            "client-request-id": request.client_request_id,
+            "ocp-date": formatdate(usegmt=True),
+        }
+        if request.body:
+            headers["content-length"] = str(len(request.body))
+        return headers
+
+
+def _operation(
+    name: str, method: str, *, origin: str, path: str, api_version: str, timeout_s: int
+) -> _Operation:
+    query = (("api-version", api_version), ("timeout", str(timeout_s)))
+    headers = {
+        "accept": "application/json",
+        "accept-encoding": "gzip, deflate",  # aiohttp would offer what else is installed.
+        "return-client-request-id": "true",
+        "user-agent": f"bulksubmit/{version('bulksubmit')}",
+    }
+    if method == "POST":
+        headers["content-type"] = CONTENT_TYPE
+    return _Operation(
+        name,
+        method,
+        path,
+        query,
+        URL(f"{origin}{path}?{urlencode(query)}", encoded=True),
+        headers,
+        aiohttp.ClientTimeout(total=timeout_s + CLIENT_MARGIN_S, connect=CONNECT_TIMEOUT_S),
+    )
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    """The whole body, in as few awaits as there were deliveries."""
+    parts: list[bytes] = []
+    size = 0
+    while part := await response.content.readany():
+        size += len(part)
+        if size > ANSWER_BYTES_MAX:
+            raise aiohttp.ClientPayloadError(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _unanswered(error: Exception) -> Unavailable:
+    """What an exception says of a request: above all, whether it may have been sent.
+
+    Children stand before their parents: ClientConnectorError is a ClientOSError.
+    """
+    reason = one_line(f"{type(error).__name__}: {error}")
+    match error:
+        case aiohttp.ClientConnectorDNSError():
+            return Unavailable(
+                f"the name {error.host} does not resolve: check the account's name and region",
+                sent=False,
+                name_unknown=True,
+            )
+        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
+            return Unavailable(
+                f"no secure connection: {reason}; if a proxy here breaks TLS open, "
+                "let SSL_CERT_FILE name its certificate",
+                sent=False,
+            )
+        case aiohttp.ClientHttpProxyError():
+            return Unavailable(f"the proxy refuses to connect: {reason}", sent=False)
+        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
+            return Unavailable(reason, sent=False)
+        case TimeoutError():
+            return Unavailable("no answer in time", sent=True)
+        case _:
+            # ServerDisconnectedError, ClientOSError, ClientPayloadError; and
+            # ClientResponseError: made by aiohttp, out of an answer that is not HTTP.
+            return Unavailable(reason, sent=True)
+
+
+def _in_words(reply: object) -> tuple[str, str | None]:
+    """A reply's name and reason, as RequestEnded has them."""
+    match reply:
+        case Throttled(reason=reason):
+            return "throttled", reason
+        case Refused(code=code, message=message):
+            return "refused", f"{code}: {message}"
+        case Lost(reason=reason) | Unavailable(reason=reason):
+            return "lost", reason
+        case _:
+            return "answered", None
