@@ -86,12 +86,15 @@ class Trouble(msgspec.Struct, gc=False):
 
     Attributes:
         attempts: How many attempts held it.
-        failures: How many of them did not settle it for a passing reason; sets its backoff.
+        server_errors: How many were answered, but not for it; sets its short backoff.
+        pressures: How many settled nothing at all; sets its long backoff. Counted apart: a
+            last task that has seen a few servererrors would wait 30 s otherwise.
         in_doubt: It may have been added.
     """
 
     attempts: int = 0
-    failures: int = 0
+    server_errors: int = 0
+    pressures: int = 0
     in_doubt: bool = False
 
 
@@ -242,6 +245,7 @@ class Reconciler:
             and is never sent again. Tasks left out are unsettled and will be in a later
             attempt, under the same ID.
         """
+        assert attempt.number in self._in_flight
         outcomes: list[Outcome] = []
         match reply:
             case Answered():
@@ -285,8 +289,7 @@ class Reconciler:
         self._hold.clean()
         self._backlog.budget.earn()
         self._bytes.clean()
-        self._trouble(again, in_doubt=True)
-        self._back_off(again, None, now_s)
+        self._again(again, now_s, in_doubt=True, pressed=False)
         return outcomes
 
     def _by_id(self, attempt: Attempt, results: list[TaskResult]) -> dict[str, TaskResult]:
@@ -377,8 +380,9 @@ class Reconciler:
         """Nothing was settled: take it as pressure, and send the tasks again later."""
         in_flight = len(self._in_flight)
         self._hold.pressure(attempt.number, reason, in_flight=in_flight, now_s=now_s)
-        self._trouble(attempt.tasks, in_doubt=in_doubt)
-        self._back_off(attempt.tasks, retry_after_s, now_s, pressed=True)
+        self._again(
+            attempt.tasks, now_s, in_doubt=in_doubt, pressed=True, retry_after_s=retry_after_s
+        )
         if retry_after_s is None:
             return
         self._hold.floor(now_s + retry_after_s, reason)
@@ -389,29 +393,32 @@ class Reconciler:
                 f"timeout of {timeout_s:g} s; go on after that ({reason})"
             )
 
-    def _trouble(self, tasks: Sequence[Task], *, in_doubt: bool) -> None:
-        for task in tasks:
-            trouble = self._troubles.setdefault(task.ordinal, Trouble())
-            trouble.attempts += 1
-            trouble.failures += 1
-            trouble.in_doubt |= in_doubt
-
-    def _back_off(
+    def _again(
         self,
         tasks: Sequence[Task],
-        retry_after_s: float | None,
         now_s: float,
         *,
-        pressed: bool = False,
+        in_doubt: bool,
+        pressed: bool,
+        retry_after_s: float | None = None,
     ) -> None:
         """Let tasks wait for their next attempt, all of a reply alike, so that they travel on."""
         if not tasks:
             return
-        failures = max(self._troubles[task.ordinal].failures for task in tasks)
+        failures = 0
+        for task in tasks:
+            trouble = self._troubles.setdefault(task.ordinal, Trouble())
+            trouble.attempts += 1
+            trouble.in_doubt |= in_doubt
+            if pressed:
+                trouble.pressures += 1
+                failures = max(failures, trouble.pressures)
+            else:
+                trouble.server_errors += 1
+                failures = max(failures, trouble.server_errors)
         backoff = PRESSURE_BACKOFF if pressed else SERVER_ERROR_BACKOFF
-        delay_s = backoff.delay_s(failures, self._random)
-        until_s = now_s + max(delay_s, retry_after_s or 0.0)
-        self._backlog.wait(tasks, until_s, pressed=pressed)
+        delay_s = max(backoff.delay_s(failures, self._random), retry_after_s or 0.0)
+        self._backlog.wait(tasks, now_s + delay_s, pressed=pressed)
 
     # --- The end ---------------------------------------------------------------------------
 
