@@ -16,7 +16,7 @@ from bulksubmit.errors import Refusal, ServiceRefused
 
 # How long a job that is disabled is left alone: someone has to enable it, so there is no hurry.
 _DISABLED_RETRY_AFTER_S = 10.0
-_REASON_CHARS_MAX = 1000  # A reason is for a log line; a gateway may send a novel.
+_REASON_CHARS_MAX = 2000  # A reason is for a log line; a gateway may send a novel.
 _CLOCK_SKEW_MAX_S = 15 * 60  # Reference page "Authenticate requests to Azure Batch".
 
 # 400s that are about how we ask, not about the tasks: halving would not help.
@@ -85,7 +85,7 @@ class Unavailable:
     retry_after_s: float | None = None
 
 
-def reply_to(answer: Answer) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a table
+def reply_to(answer: Answer) -> Reply:  # noqa: C901, PLR0912 - a table
     """What an answer says of the collection that was posted.
 
     | status | body | reply |
@@ -96,7 +96,7 @@ def reply_to(answer: Answer) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a table
     | any other | not a Batch error (a proxy's page, nothing, half a body) | Lost |
     | 401, 403 | any Batch error | the run ends: authentication |
     | 400 | about the Authorization header | the run ends: authentication |
-    | any | AccountIsDisabled | the run ends: authentication |
+    | 400, 409 | AccountIsDisabled, InvalidAuthenticationInfo | the run ends: authentication |
     | 404 | JobNotFound, ResourceNotFound | the run ends: not found |
     | 409 | JobCompleted, JobBeingTerminated, JobBeingDeleted | the run ends: job closed |
     | 409 | JobDisabled, JobNotActive, OperationInvalidForCurrentState | Throttled |
@@ -123,7 +123,7 @@ def reply_to(answer: Answer) -> Reply:  # noqa: C901, PLR0911, PLR0912 - a table
             return Throttled(answer.retry_after_s, _summary(answer, error))
         case _, None:
             return _lost(answer, None)
-        case (401 | 403, _) | (_, "accountisdisabled" | "invalidauthenticationinfo"):
+        case (401 | 403, _) | (400 | 409, "accountisdisabled" | "invalidauthenticationinfo"):
             raise _ends_run(Refusal.AUTHENTICATION, answer, error)
         case 400, "missingrequiredheader" if "authorization" in _details(error).lower():
             raise _ends_run(Refusal.AUTHENTICATION, answer, error)

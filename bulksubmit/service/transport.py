@@ -203,7 +203,8 @@ class Transport:
             renewed = (
                 refused.refusal is Refusal.AUTHENTICATION
                 and not request.renewed
-                and self._credential.renew(headers.get("authorization", ""))
+                and "authorization" in headers
+                and self._credential.renew(headers["authorization"])
             )
             ended = "refused" if renewed else "ended", str(refused)
             if not renewed:
