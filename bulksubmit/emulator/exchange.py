@@ -1,0 +1,148 @@
+"""What passes between the service and its shells: a call comes in, a plan and an answer go out.
+
+A shell (the HTTP server, a virtual clock, a plain call) does with each request, in this order:
+
+1. ``plan = service.plan(...)`` as soon as the head of the request is there;
+2. read the body, or only ``plan.read_bytes`` of it and then cut the connection, which ends it;
+3. cut the connection if ``plan.hang_up``, and go on all the same: nobody will see the answer;
+4. wait ``plan.process_after_s``;
+5. ``answer = service.answer(plan, body, ...)``: here, and only here, jobs and tasks change;
+6. wait ``plan.answer_after_s``;
+7. send the answer, or cut the connection if it is None.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import lru_cache
+from urllib.parse import parse_qsl, unquote
+
+from bulksubmit.emulator.faults import Fault
+
+
+class Operation(StrEnum):
+    """What can be asked of the service."""
+
+    ADD_TASK_COLLECTION = "add_task_collection"
+    CREATE_JOB = "create_job"
+    GET_JOB = "get_job"
+    GET_TASK = "get_task"
+    LIST_TASKS = "list_tasks"
+    UNKNOWN_VERB = "unknown_verb"
+    UNKNOWN_PATH = "unknown_path"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The request line, taken apart.
+
+    Attributes:
+        operation: Which operation it names.
+        path: As encoded in the URL, without the query: that is what is signed.
+        query: Names as sent, and values, both decoded.
+        job_id: As in the path, decoded; empty if the path names no job.
+        task_id: The same for a task.
+    """
+
+    operation: Operation
+    path: str
+    query: tuple[tuple[str, str], ...]
+    job_id: str = ""
+    task_id: str = ""
+
+    def parameter(self, name: str) -> str | None:
+        """A query parameter's value; names are matched without regard to case."""
+        for each, value in self.query:
+            if each.lower() == name.lower():
+                return value
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The head of a request.
+
+    Attributes:
+        number: 0 for the first call of its operation, then upwards.
+        method: In upper case.
+        target: The request line's other part.
+        headers: Names in lower case.
+    """
+
+    number: int
+    method: str
+    target: Target
+    headers: Mapping[str, str]
+
+    @property
+    def operation(self) -> Operation:
+        """Which operation is called."""
+        return self.target.operation
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer.
+
+    Attributes:
+        status: The HTTP status.
+        headers: In the order in which they are sent; ``Transfer-Encoding: chunked`` among them
+            says how the body travels.
+        body: The whole body.
+        cut_at: Cut the connection after so many bytes of the body; None to send all of it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = b""
+    cut_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a shell is to do with a request; the module's docstring has the order.
+
+    Attributes:
+        call: The request's head.
+        fault: What goes wrong with it.
+        scripted: The answer, if a script gave one: nothing is processed then.
+        read_bytes: Read so many bytes of the body, cut the connection and forget the request;
+            None to read all of it.
+        hang_up: Cut the connection once the body is read; process it all the same.
+        process_after_s: How long the request waits to be processed.
+        answer_after_s: How long its answer waits to be sent.
+    """
+
+    call: Call
+    fault: Fault | None = None
+    scripted: Answer | None = None
+    read_bytes: int | None = None
+    hang_up: bool = False
+    process_after_s: float = 0.0
+    answer_after_s: float = 0.0
+
+
+@lru_cache(maxsize=1024)  # A client floods one URL.
+def parse_target(method: str, raw: str) -> Target:
+    """Find the operation that a request line names. Path words are matched ignoring case."""
+    path, _, query = raw.partition("?")
+    parsed = tuple(parse_qsl(query, keep_blank_values=True))
+    words = [unquote(word) for word in path.split("/")[1:]]
+    match [word.lower() for word in words]:
+        case ["jobs"]:
+            return Target(_by_verb(method, POST=Operation.CREATE_JOB), path, parsed)
+        case ["jobs", _]:
+            return Target(_by_verb(method, GET=Operation.GET_JOB), path, parsed, words[1])
+        case ["jobs", _, "addtaskcollection"]:
+            operation = _by_verb(method, POST=Operation.ADD_TASK_COLLECTION)
+            return Target(operation, path, parsed, words[1])
+        case ["jobs", _, "tasks"]:
+            return Target(_by_verb(method, GET=Operation.LIST_TASKS), path, parsed, words[1])
+        case ["jobs", _, "tasks", _]:
+            operation = _by_verb(method, GET=Operation.GET_TASK)
+            return Target(operation, path, parsed, words[1], words[3])
+    return Target(Operation.UNKNOWN_PATH, path, parsed)
+
+
+def _by_verb(method: str, **operations: Operation) -> Operation:
+    return operations.get(method, Operation.UNKNOWN_VERB)
