@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 
 class BulkSubmitError(Exception):
-    """The root of all errors that bulksubmit raises on purpose."""
+    """The root of all errors that bulksubmit raises on purpose.
+
+    Attributes:
+        report: The account of every task read so far, if it ended a run that had begun.
+    """
+
+    report: "Report | None" = None
 
 
 class SettingsError(BulkSubmitError):
@@ -82,12 +88,12 @@ class ServiceUnreachable(BulkSubmitError):
 
 
 class NotConverged(BulkSubmitError):
-    """The run ended with tasks unsettled.
+    """The run ended with tasks unsettled, and nothing else to blame.
 
     Attributes:
-        report: The account of every task read so far.
+        exit_code: What the process should say: 5, or 128 and the signal that stopped it.
     """
 
-    def __init__(self, reason: str, report: "Report") -> None:
-        self.report = report
+    def __init__(self, reason: str, *, exit_code: int = 5) -> None:
+        self.exit_code = exit_code
         super().__init__(reason)

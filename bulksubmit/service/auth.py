@@ -275,3 +275,14 @@ def default_credential() -> "AsyncTokenCredential":
 def _passes(status: int | None) -> bool:
     """Whether the authority's status is one that passes by itself."""
     return status is not None and (status in (408, 429) or status >= 500)  # noqa: PLR2004 - HTTP
+
+
+def as_credential(
+    credential: "SharedKey | EntraToken | AsyncTokenCredential | AsyncSupportsTokenInfo",
+) -> SharedKey | EntraToken:
+    """What a user gives, as what the transport asks: azure-identity's are wrapped.
+
+    Raises:
+        SettingsError: if it is none of these.
+    """
+    return credential if isinstance(credential, SharedKey | EntraToken) else EntraToken(credential)

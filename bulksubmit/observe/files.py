@@ -1,0 +1,152 @@
+"""The rejects file and the results file: NDJSON, written as tasks settle."""
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import orjson
+
+from bulksubmit.core.model import Outcome, Verdict
+from bulksubmit.errors import OutputError
+
+
+class OutcomeFile:
+    """Outcomes as NDJSON. What is recorded is with the operating system at once.
+
+    Attributes:
+        path: Where; None if nothing was ever written and no path was asked for.
+    """
+
+    def __init__(
+        self, row: Callable[[Outcome], dict[str, object]], *, path: Path, lazy: bool = False
+    ) -> None:
+        """Write to a new file.
+
+        Args:
+            row: Makes an outcome's row.
+            path: The file. One that holds something already is not overwritten: it may be
+                the only trace of an earlier run.
+            lazy: Make the file, and the folders on its way, with the first row only.
+
+        Raises:
+            OutputError: if the file cannot be made, or holds something already.
+        """
+        self._row, self._path = row, path
+        self._file: int | None = None
+        if not lazy:
+            self._open()
+
+    @property
+    def path(self) -> str | None:
+        """The file, if it was made."""
+        return None if self._file is None else str(self._path)
+
+    def record(self, outcomes: Iterable[Outcome]) -> None:
+        """Write one row each.
+
+        Raises:
+            OutputError: if the file cannot be written.
+        """
+        rows = b"".join(
+            [orjson.dumps(self._row(o), option=orjson.OPT_APPEND_NEWLINE) for o in outcomes]
+        )
+        if not rows:
+            return
+        if self._file is None:
+            self._open()
+        assert self._file is not None
+        try:
+            while rows:
+                rows = rows[os.write(self._file, rows) :]
+        except OSError as error:
+            raise OutputError(f"{self._path} cannot be written: {error.strerror}") from error
+
+    def _open(self) -> None:
+        try:
+            if self._path.exists() and self._path.stat().st_size:
+                raise OutputError(f"{self._path} holds something already; name a new file")
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+            self._file = os.open(self._path, flags, mode=0o600)
+        except OSError as error:
+            raise OutputError(f"{self._path} cannot be made: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the file, if it was made."""
+        if self._file is not None:
+            os.close(self._file)
+
+
+def reject_row(source: str) -> Callable[[Outcome], dict[str, object]]:
+    """Rows of the rejects file: the task as it was, and why it was rejected."""
+
+    def row(outcome: Outcome) -> dict[str, object]:
+        return {
+            "source": source,
+            "line": outcome.line,
+            "task_id": outcome.task_id,
+            "code": outcome.code,
+            "message": outcome.message,
+            "values": [{"key": v.key, "value": v.value} for v in outcome.values],
+            "request_id": outcome.request_id,
+            "client_request_id": outcome.client_request_id,
+            "attempts": outcome.attempts,
+            "in_doubt": outcome.in_doubt,
+            "task": orjson.Fragment(outcome.body),
+        }
+
+    return row
+
+
+def result_row(outcome: Outcome) -> dict[str, object]:
+    """A row of the results file."""
+    return {
+        "line": outcome.line,
+        "id": outcome.task_id,
+        "verdict": outcome.verdict.value,
+        "attempts": outcome.attempts,
+        "code": outcome.code,
+    }
+
+
+class Files:
+    """Both files of a run: the rejects, and the results if they are wanted."""
+
+    def __init__(
+        self, source: str, *, rejects: Path | None, rejects_default: Path, results: Path | None
+    ) -> None:
+        """Make those that are asked for.
+
+        Args:
+            source: The source's name, for the rows.
+            rejects: Where rejected tasks go, if anywhere in particular.
+            rejects_default: Where they go otherwise; made with the first one only.
+            results: Where every task's outcome goes; None for nowhere.
+
+        Raises:
+            OutputError: if a file cannot be made, or holds something already.
+        """
+        path, lazy = rejects or rejects_default, rejects is None
+        self._rejects = OutcomeFile(reject_row(source), path=path, lazy=lazy)
+        self._results = OutcomeFile(result_row, path=results) if results else None
+
+    @property
+    def rejects_path(self) -> str | None:
+        """The rejects file, if it was made."""
+        return self._rejects.path
+
+    def record(self, outcomes: list[Outcome]) -> None:
+        """Write what belongs into each.
+
+        Raises:
+            OutputError: if a file cannot be written.
+        """
+        if self._results:
+            self._results.record(outcomes)
+        self._rejects.record([o for o in outcomes if o.verdict is Verdict.REJECTED])
+
+    def close(self) -> None:
+        """Close both."""
+        self._rejects.close()
+        if self._results:
+            self._results.close()

@@ -1,0 +1,227 @@
+"""The account of a run: what was read, and what became of it."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from enum import IntEnum
+
+from bulksubmit.core.events import Event, RequestEnded, SourceRead
+from bulksubmit.core.model import Outcome, Verdict
+from bulksubmit.errors import (
+    BulkSubmitError,
+    NotConverged,
+    Refusal,
+    ServiceRefused,
+    ServiceUnreachable,
+    SettingsError,
+)
+
+
+class ExitCode(IntEnum):
+    """What the process says when it ends."""
+
+    CONVERGED = 0  # Every task of the input exists.
+    UNEXPECTED = 1  # An error in the tool.
+    USAGE = 2  # Usage, settings or validation; nothing was sent.
+    NOT_FOUND = 3  # Account or job.
+    AUTHENTICATION = 4  # Missing or refused.
+    UNSETTLED = 5  # Stopped with tasks unsettled.
+    REJECTED = 6  # Every task settled, some rejected.
+    JOB_CLOSED = 7  # The job is completed, terminating or deleting.
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+_REFUSALS = {
+    Refusal.NOT_FOUND: ExitCode.NOT_FOUND,
+    Refusal.AUTHENTICATION: ExitCode.AUTHENTICATION,
+    Refusal.JOB_CLOSED: ExitCode.JOB_CLOSED,
+}
+
+
+def exit_code(error: BaseException | None, *, requests: int, rejected: int) -> ExitCode:
+    """The exit code of a run.
+
+    Args:
+        error: What ended it; None if it converged.
+        requests: How many attempts were sent.
+        rejected: How many tasks were rejected.
+    """
+    match error:
+        case None:
+            return ExitCode.REJECTED if rejected else ExitCode.CONVERGED
+        case NotConverged():
+            return ExitCode(error.exit_code)
+        case ServiceRefused(refusal=refusal) if refusal in _REFUSALS:
+            return _REFUSALS[refusal]
+        case ServiceUnreachable():
+            return ExitCode.NOT_FOUND if error.name_unknown else ExitCode.UNSETTLED
+        case SettingsError():
+            return ExitCode.USAGE
+        case BulkSubmitError():
+            return ExitCode.UNSETTLED if requests else ExitCode.USAGE
+        case _:
+            return ExitCode.UNEXPECTED
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The account of a run.
+
+    Attributes:
+        run_id: Names the run.
+        job_id: The Batch job.
+        converged: The source was read to its end, and every task is settled.
+        total: Tasks read so far: the sum of added, existed, rejected, abandoned, unsettled.
+        added: The service said that it added them.
+        existed: The service said that they exist, and they are ours.
+        rejected: The service (or the byte bound) refused them for good.
+        existed_own: Of existed: an earlier attempt of this run took, whose answer was lost.
+        abandoned: Tried, and unsettled when the run gave up.
+        unsettled: Everything else that was read.
+        in_doubt: Of unsettled: may have been added.
+        source_complete: The source was read to its end.
+        requests: Attempts sent.
+        retried_requests: Attempts that held at least one task which was sent before.
+        throttled_requests: Attempts answered with throttling.
+        bytes_sent: Of the attempts' bodies.
+        elapsed_s: Since the start of the run.
+        tasks_per_s: Settled tasks over elapsed_s.
+        rejects_path: Where the rejected tasks are, if there are any.
+        journal_path: Where the run's journal is, if it has one.
+        exit_code: What the process should say.
+        error: What ended the run, if it did not converge.
+    """
+
+    run_id: str
+    job_id: str
+    converged: bool
+    total: int
+    added: int
+    existed: int
+    rejected: int
+    existed_own: int
+    abandoned: int
+    unsettled: int
+    in_doubt: int
+    source_complete: bool
+    requests: int
+    retried_requests: int
+    throttled_requests: int
+    bytes_sent: int
+    elapsed_s: float
+    tasks_per_s: float
+    rejects_path: str | None
+    journal_path: str | None
+    exit_code: int
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, object]:
+        """The report as JSON types; ``error`` is there only if there was one."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        if self.error is None:
+            del values["error"]
+        return values
+
+
+class Tally:
+    """Counts what happens: an observer of events, and a recorder of outcomes.
+
+    Attributes:
+        total: Tasks read so far.
+        bytes_read: Of the source.
+        source_complete: The source was read to its end.
+        verdicts: How many outcomes of each verdict.
+        existed_own: How many of the existed ones an earlier attempt of ours took.
+        requests: Attempts sent and ended.
+        throttled_requests: Of them, throttled.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """Start counting.
+
+        Args:
+            clock: The time in seconds, from any start.
+        """
+        self._clock, self._started_s = clock, clock()
+        self.total = 0
+        self.bytes_read = 0
+        self.source_complete = False
+        self.verdicts: Counter[Verdict] = Counter()
+        self.existed_own = 0
+        self.requests = 0
+        self.throttled_requests = 0
+        self._retried_requests = 0
+        self._bytes_sent = 0
+
+    def __call__(self, event: Event, /) -> None:
+        """See Observer."""
+        match event:
+            case RequestEnded(attempt=attempt) if attempt:
+                self.requests += 1
+                self._retried_requests += event.resent > 0
+                self.throttled_requests += event.reply == "throttled"
+                self._bytes_sent += event.bytes_sent
+            case SourceRead():
+                self.source_complete = True
+
+    def record(self, outcomes: list[Outcome]) -> None:
+        """Count outcomes."""
+        self.verdicts.update([outcome.verdict for outcome in outcomes])
+        if self.verdicts[Verdict.EXISTED]:
+            owned = (o.verdict is Verdict.EXISTED and o.in_doubt for o in outcomes)
+            self.existed_own += sum(owned)
+
+    @property
+    def settled(self) -> int:
+        """Tasks whose outcome is final."""
+        return self.verdicts.total() - self.verdicts[Verdict.ABANDONED]
+
+    def report(
+        self,
+        *,
+        run_id: str,
+        job_id: str,
+        unsettled: int,
+        in_doubt: int,
+        rejects_path: str | None,
+        error: BaseException | None,
+    ) -> Report:
+        """The account up to now."""
+        elapsed_s = self._clock() - self._started_s
+        converged = self.source_complete and not (unsettled or self.verdicts[Verdict.ABANDONED])
+        added, existed, rejected, abandoned = (
+            self.verdicts[verdict]
+            for verdict in (
+                Verdict.ADDED,
+                Verdict.EXISTED,
+                Verdict.REJECTED,
+                Verdict.ABANDONED,
+            )
+        )
+        return Report(
+            run_id=run_id,
+            job_id=job_id,
+            converged=converged,
+            total=self.total,
+            added=added,
+            existed=existed,
+            rejected=rejected,
+            existed_own=self.existed_own,
+            abandoned=abandoned,
+            unsettled=unsettled,
+            in_doubt=in_doubt,
+            source_complete=self.source_complete,
+            requests=self.requests,
+            retried_requests=self._retried_requests,
+            throttled_requests=self.throttled_requests,
+            bytes_sent=self._bytes_sent,
+            elapsed_s=round(elapsed_s, 3),
+            tasks_per_s=round(self.settled / elapsed_s, 1) if elapsed_s else 0.0,
+            rejects_path=rejects_path,
+            journal_path=None,
+            exit_code=exit_code(error, requests=self.requests, rejected=rejected)
+            if error or converged
+            else ExitCode.UNSETTLED,
+            error=str(error) or type(error).__name__ if error else None,
+        )

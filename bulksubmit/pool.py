@@ -1,0 +1,146 @@
+"""Bounded concurrency: next step, post, settle, record, deliver."""
+
+import math
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+
+from bulksubmit.core.model import Attempt, Converged, GiveUp, Outcome, Reply, Send, Wait
+from bulksubmit.core.reconciler import Reconciler
+
+
+class Transport(Protocol):
+    """Posts attempts."""
+
+    async def add(self, attempt: Attempt) -> Reply:
+        """Post the attempt's collection, once.
+
+        Raises:
+            ServiceRefused: if the service will take no task at all.
+        """
+
+
+class Limit(Protocol):
+    """How many attempts may be in flight.
+
+    Attributes:
+        value: At least 1; may change at any time.
+    """
+
+    @property
+    def value(self) -> int:
+        """The limit now."""
+
+
+class Signal:
+    """Wakes the one task that waits for it; what was set before is not missed."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        """Wake the waiting task, or the next one to wait."""
+        self._event.set()
+
+    async def wait(self, until_s: float = math.inf) -> None:
+        """Until set, or until a time of the event loop's clock."""
+        if math.isinf(until_s):
+            await self._event.wait()
+        else:
+            with anyio.CancelScope(deadline=until_s):
+                await self._event.wait()
+        self._event = anyio.Event()
+
+
+class Pool:
+    """Posts what the reconciler says, as many at once as the limit allows.
+
+    Attributes:
+        error: What stopped it, if anything did.
+        gave_up: Why it gave up, if it did.
+        work: Set it when tasks were admitted, or the source was sealed.
+        room: Set when tasks have left the backlog, so that more can be admitted.
+    """
+
+    def __init__(
+        self,
+        reconciler: Reconciler,
+        transport: Transport,
+        limit: Limit,
+        *,
+        record: Callable[[list[Outcome]], None],
+        deliver: Callable[[list[Outcome]], Awaitable[None]],
+        drain_s: float,
+    ) -> None:
+        """Wire the parts.
+
+        Args:
+            reconciler: Decides.
+            transport: Posts.
+            limit: On the attempts in flight.
+            record: Takes note of outcomes, at once.
+            deliver: Hands outcomes on; while it waits, its attempt's place stays taken, so
+                that a slow consumer slows the run.
+            drain_s: How long answers are waited for once the pool is stopped.
+        """
+        self._reconciler, self._transport, self._limit = reconciler, transport, limit
+        self._record, self._deliver, self._drain_s = record, deliver, drain_s
+        self._delivering = 0
+        self._stopped = False
+        self.error: Exception | None = None
+        self.gave_up: str | None = None
+        self.work = Signal()
+        self.room = Signal()
+
+    def stop(self, error: Exception | None = None) -> None:
+        """Send nothing more; run() takes in the answers in flight and returns."""
+        self._stopped = True
+        self.error = self.error or error
+        self.work.set()
+
+    async def run(self) -> None:
+        """Post collections until every task is settled, the run gives up, or it is stopped.
+
+        Look at ``error`` and ``gave_up`` afterwards: an exception from inside the task group
+        would cut off the answers that are still in flight.
+        """
+        async with anyio.create_task_group() as posts:
+            converged = await self._send_all(posts)
+            if not converged:
+                posts.cancel_scope.deadline = anyio.current_time() + self._drain_s
+
+    async def _send_all(self, posts: TaskGroup) -> bool:
+        while not self._stopped:
+            step = self._reconciler.next_step(
+                now_s=anyio.current_time(), in_flight_max=self._limit.value - self._delivering
+            )
+            match step:
+                case Send(attempt):
+                    self.room.set()
+                    posts.start_soon(self._post, attempt)
+                case Wait(until_s):
+                    await self.work.wait(until_s)
+                case GiveUp(reason):
+                    self.gave_up = reason
+                    return False
+                case Converged():
+                    return True
+        return False
+
+    async def _post(self, attempt: Attempt) -> None:
+        try:
+            reply = await self._transport.add(attempt)
+            outcomes = self._reconciler.settle(attempt, reply, now_s=anyio.current_time())
+            # No await between settling and recording: what is settled is on record.
+            self._record(outcomes)
+        except Exception as error:  # noqa: BLE001 - taken in like the other answers
+            self.stop(error)
+            return
+        self._delivering += 1
+        self.work.set()
+        self.room.set()
+        await self._deliver(outcomes)
+        self._delivering -= 1
+        self.work.set()

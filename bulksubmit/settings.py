@@ -1,0 +1,125 @@
+"""How a submission should go: every setting, its default, and where the default comes from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from bulksubmit.core.partitioner import TASKS_MAX
+from bulksubmit.core.wire import API_VERSION, FRAME_BYTES
+from bulksubmit.errors import SettingsError
+
+_N = TypeVar("_N", int, float)
+
+MIB = 2**20
+SERVER_TIMEOUT_S_MAX = 120  # REST reference: larger values mean 120.
+CONCURRENCY_MAX = 1000  # The service's documentation advises fewer than 100 at once.
+
+
+@dataclass(frozen=True, slots=True)
+class RejectsBound:
+    """How many rejected tasks end a run, so that a wrong setting does not grind through it all.
+
+    Attributes:
+        count_max: Ends the run when exceeded.
+        share_max: Ends the run when this share (0 to 1) of the settled tasks is exceeded, once
+            SHARE_SETTLED_MIN are settled.
+    """
+
+    count_max: int | None = None
+    share_max: float | None = None
+
+    IN_A_ROW: ClassVar[int] = (
+        1000  # With neither set: so many rejected from the start, and none accepted.
+    )
+    SHARE_SETTLED_MIN: ClassVar[int] = 1000
+
+    @classmethod
+    def parse(cls, text: str) -> "RejectsBound":
+        """``N`` or ``P%``.
+
+        Raises:
+            SettingsError: if it is neither.
+        """
+        number = text.strip().removesuffix("%").strip()
+        try:
+            if number == text.strip():
+                return cls(count_max=_at_least(0, int(number)))
+            return cls(share_max=_at_least(0.0, float(number)) / 100)
+        except ValueError as error:
+            reason = f"max-rejects is {text!r}; a number of tasks or a share is wanted: 100 or 5%"
+            raise SettingsError(reason) from error
+
+    def exceeded(self, *, rejected: int, settled: int) -> bool:
+        """Whether the run is to end."""
+        if self.count_max is not None:
+            return rejected > self.count_max
+        if self.share_max is not None:
+            return settled >= self.SHARE_SETTLED_MIN and rejected > self.share_max * settled
+        return rejected == settled >= self.IN_A_ROW
+
+
+def _at_least(least: _N, number: _N) -> _N:
+    if not number >= least:  # Not so for NaN, too.
+        raise ValueError(number)
+    return number
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a submission should go.
+
+    Attributes:
+        api_version: The service's api-version to speak.
+        server_timeout_s: How long the service may work on one request. The reference's default
+            is 120, what the official SDKs send is 30: recorded requests take less than 1, and
+            a lost one is noticed the sooner.
+        concurrency: Requests in flight.
+        tasks_per_request_max: The service takes at most 100.
+        request_bytes_max: Of a request's body; a larger task is rejected unsent. The service
+            takes less than 1,048,576. 0 turns the bound off.
+        retry_timeout_s: The run gives up after so long without a single task settled.
+        rejects_bound: How many rejected tasks end the run.
+        rejects_path: Where rejected tasks are written, as NDJSON, with the reason; None for
+            the run's own folder, which is made when there is something to write.
+        results_path: Where each task's outcome is written as it settles, as NDJSON; None for
+            nowhere.
+        buffer_bytes_max: Of unsettled tasks in memory; the reader waits.
+        drain_s: How long answers are waited for when the run is stopped.
+
+    Raises:
+        SettingsError: if a value is out of its bounds.
+    """
+
+    api_version: str = API_VERSION
+    server_timeout_s: int = 30
+    concurrency: int = 16
+    tasks_per_request_max: int = TASKS_MAX
+    request_bytes_max: int = 1_000_000
+    retry_timeout_s: float = 1800.0
+    rejects_bound: RejectsBound = RejectsBound()
+    rejects_path: Path | None = None
+    results_path: Path | None = None
+    buffer_bytes_max: int = 32 * MIB
+    drain_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        bounds = {
+            "server_timeout_s": (1, SERVER_TIMEOUT_S_MAX),
+            "concurrency": (1, CONCURRENCY_MAX),
+            "tasks_per_request_max": (1, TASKS_MAX),
+            "retry_timeout_s": (0, 10 * 86400),
+            # At least a block of the source (one line may have 4 MiB) and a full request.
+            "buffer_bytes_max": (8 * MIB, 1024 * MIB),
+            "drain_s": (0, 3600),
+        }
+        for name, (least, most) in bounds.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise SettingsError(f"{name} is {value:,}; it must be from {least:,} to {most:,}")
+        if not (self.request_bytes_max == 0 or self.request_bytes_max > FRAME_BYTES):
+            raise SettingsError(
+                f"request_bytes_max is {self.request_bytes_max:,}; it must be more than "
+                f"{FRAME_BYTES}, or 0 for no bound"
+            )
+        if self.rejects_path and self.rejects_path == self.results_path:
+            raise SettingsError("the rejects and the results cannot go to one file")
