@@ -1,0 +1,1 @@
+"""The core, tested without an event loop: values in, values out."""

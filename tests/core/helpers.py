@@ -1,0 +1,168 @@
+"""Tasks, replies, and a pool without an event loop."""
+
+import heapq
+import itertools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from bulksubmit.core.events import Event
+from bulksubmit.core.model import (
+    Answered,
+    Attempt,
+    BatchError,
+    Converged,
+    ErrorMessage,
+    GiveUp,
+    Outcome,
+    Reply,
+    Send,
+    Task,
+    TaskResult,
+    Wait,
+)
+from bulksubmit.core.reconciler import Bounds, Reconciler
+
+GUID = "12345678-1234-4321-8888-123456789abc"
+
+
+class FixedRandom(Random):
+    """Jitter that is always the same, so that times are exact."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__(0)
+        self._value = value
+
+    def random(self) -> float:
+        return self._value
+
+
+def make_task(ordinal: int, *, body_bytes: int = 0, task_id: str | None = None) -> Task:
+    """The task ``t<ordinal>``, its body padded to at least so many bytes."""
+    task_id = task_id or f"t{ordinal}"
+    body = b'{"id":"%s","commandLine":"' % task_id.encode()
+    padding = max(1, body_bytes - len(body) - 2)
+    return Task(ordinal, ordinal + 1, task_id, body + b"x" * padding + b'"}')
+
+
+def make_tasks(count: int, *, first: int = 0, body_bytes: int = 0) -> list[Task]:
+    """So many tasks, ``t<first>`` and upwards."""
+    return [make_task(n, body_bytes=body_bytes) for n in range(first, first + count)]
+
+
+def make_reconciler(
+    tasks: Sequence[Task] = (),
+    *,
+    sealed: bool = True,
+    tasks_max: int = 100,
+    bytes_max: int = 1_000_000,
+    retry_timeout_s: float = 1800.0,
+    random: Random | None = None,
+    events: list[Event] | None = None,
+) -> Reconciler:
+    """A reconciler that has admitted these tasks."""
+    reconciler = Reconciler(
+        Bounds(tasks_max, bytes_max, retry_timeout_s),
+        guid=GUID,
+        random=random or FixedRandom(1.0),
+        observer=(lambda _: None) if events is None else events.append,
+    )
+    assert reconciler.admit(tasks) == []
+    if sealed:
+        reconciler.seal()
+    return reconciler
+
+
+def sent(reconciler: Reconciler, now_s: float, *, in_flight_max: int = 1000) -> Attempt:
+    """The attempt that is to be sent now."""
+    step = reconciler.next_step(now_s=now_s, in_flight_max=in_flight_max)
+    assert isinstance(step, Send), step
+    return step.attempt
+
+
+def waits(reconciler: Reconciler, now_s: float, *, in_flight_max: int = 1000) -> float:
+    """Until when there is nothing to send."""
+    step = reconciler.next_step(now_s=now_s, in_flight_max=in_flight_max)
+    assert isinstance(step, Wait), step
+    assert step.until_s > now_s
+    return step.until_s
+
+
+def sent_next(reconciler: Reconciler, now_s: float) -> tuple[Attempt, float]:
+    """The next attempt to be sent from now on, and its time, with nothing else happening."""
+    for _ in range(1000):
+        step = reconciler.next_step(now_s=now_s, in_flight_max=1000)
+        if isinstance(step, Send):
+            return step.attempt, now_s
+        assert isinstance(step, Wait), step
+        assert now_s < step.until_s < math.inf
+        now_s = step.until_s
+    raise AssertionError("asked 1000 times and nothing was sent")
+
+
+def results(
+    tasks: Iterable[Task], status: str = "Success", code: str | None = None
+) -> list[TaskResult]:
+    """The same result for each of these tasks."""
+    error = BatchError(code, ErrorMessage("en-us", f"text of {code}")) if code else None
+    return [TaskResult(task.id, status, error) for task in tasks]
+
+
+def answered(tasks: Iterable[Task], status: str = "Success", code: str | None = None) -> Answered:
+    """An answer with the same result for each of these tasks."""
+    return Answered(results(tasks, status, code), request_id="r-1")
+
+
+Service = Callable[[Attempt, float], tuple[float, Reply]]
+
+
+@dataclass
+class Simulated:
+    """What a simulated run did.
+
+    Attributes:
+        sent_s: When each attempt was sent.
+        outcomes: In the order in which they came.
+        ended: The last step, or None if time ran out.
+        now_s: When the run ended.
+    """
+
+    sent_s: list[float]
+    outcomes: list[Outcome]
+    ended: Converged | GiveUp | None
+    now_s: float
+
+
+def simulate(
+    reconciler: Reconciler, service: Service, *, in_flight_max: int, until_s: float = math.inf
+) -> Simulated:
+    """A pool without an event loop: what is in flight is a heap of replies to come.
+
+    Args:
+        reconciler: Whose steps to follow.
+        service: Gives for an attempt and its time how long the reply takes, and the reply.
+        in_flight_max: How many senders there are.
+        until_s: When to stop looking.
+    """
+    run = Simulated([], [], None, 0.0)
+    replies: list[tuple[float, int, Attempt, Reply]] = []
+    tie = itertools.count()
+    while run.now_s < until_s:
+        step = reconciler.next_step(now_s=run.now_s, in_flight_max=in_flight_max)
+        if isinstance(step, Send):
+            latency_s, reply = service(step.attempt, run.now_s)
+            run.sent_s.append(run.now_s)
+            heapq.heappush(replies, (run.now_s + latency_s, next(tie), step.attempt, reply))
+        elif isinstance(step, Wait):
+            assert step.until_s > run.now_s, "a busy loop"
+            reply_s = replies[0][0] if replies else math.inf
+            run.now_s = min(step.until_s, reply_s)
+            assert run.now_s < math.inf, "stuck: nothing in flight, and nothing to wait for"
+            if reply_s <= run.now_s:
+                _, _, attempt, reply = heapq.heappop(replies)
+                run.outcomes += reconciler.settle(attempt, reply, now_s=run.now_s)
+        else:
+            run.ended = step
+            break
+    return run
