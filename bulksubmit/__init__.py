@@ -1,5 +1,8 @@
 """Floods Azure Batch jobs with millions of tasks and accounts for every one of them."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from bulksubmit.core.events import Event, Observer
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import (
@@ -13,9 +16,11 @@ from bulksubmit.errors import (
     SourceError,
 )
 from bulksubmit.observe.report import Report
-from bulksubmit.service.auth import EntraToken, SharedKey
 from bulksubmit.settings import RejectsBound, Settings
-from bulksubmit.submission import Outcomes, stream, submit
+
+if TYPE_CHECKING:
+    from bulksubmit.service.auth import EntraToken, SharedKey
+    from bulksubmit.submission import Outcomes, stream, submit
 
 __all__ = [
     "BulkSubmitError",
@@ -39,3 +44,18 @@ __all__ = [
     "stream",
     "submit",
 ]
+
+# These bring aiohttp along, 130 ms of it, which ``bulksubmit --help`` need not wait for.
+_IMPORTED_WHEN_USED = {
+    "EntraToken": "bulksubmit.service.auth",
+    "Outcomes": "bulksubmit.submission",
+    "SharedKey": "bulksubmit.service.auth",
+    "stream": "bulksubmit.submission",
+    "submit": "bulksubmit.submission",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _IMPORTED_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_IMPORTED_WHEN_USED[name]), name)

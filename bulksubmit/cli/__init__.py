@@ -1,1 +1,61 @@
 """Arguments in, exit code out."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+# Each command is imported when it is used: --help would wait for aiohttp otherwise.
+_COMMANDS = {
+    "demo": "Flood a local emulator with 100,000 tasks, and check the result.",
+    "submit": "Submit every task of a file to a job.",
+    "emulator": "Play Azure Batch on a loopback port.",
+}
+
+
+class _Commands(click.Group):
+    """The commands, known by name and summary; imported when used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"bulksubmit.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="bulksubmit")
+def bulksubmit() -> None:
+    """Submit millions of tasks to Azure Batch, and account for every one of them."""
+
+
+def main() -> None:
+    """Run the command line; exits."""
+    try:
+        bulksubmit.main(prog_name="bulksubmit", standalone_mode=True)
+    except BrokenPipeError:  # Whoever read our output has gone: no complaint, and none at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def run_async(function: Any, *args: Any) -> Any:
+    """Run an async function on the quickest event loop there is."""
+    import anyio  # noqa: PLC0415 - as the commands themselves
+
+    try:
+        import uvloop  # noqa: F401, PLC0415 - only to see whether it is there
+    except ImportError:
+        options = {}
+    else:
+        options = {"use_uvloop": True}
+    return anyio.run(function, *args, backend_options=options)

@@ -69,7 +69,7 @@ class Report:
     """The account of a run.
 
     Attributes:
-        run_id: Names the run.
+        run_id: Names the run; None if none was begun.
         job_id: The Batch job.
         converged: The source was read to its end, and every task is settled.
         total: Tasks read so far: the sum of added, existed, rejected, abandoned, unsettled.
@@ -93,7 +93,7 @@ class Report:
         error: What ended the run, if it did not converge.
     """
 
-    run_id: str
+    run_id: str | None
     job_id: str
     converged: bool
     total: int
@@ -180,12 +180,12 @@ class Tally:
     def report(
         self,
         *,
-        run_id: str,
+        run_id: str | None,
         job_id: str,
-        unsettled: int,
-        in_doubt: int,
-        rejects_path: str | None,
-        error: BaseException | None,
+        unsettled: int = 0,
+        in_doubt: int = 0,
+        rejects_path: str | None = None,
+        error: BaseException | None = None,
     ) -> Report:
         """The account up to now."""
         elapsed_s = self._clock() - self._started_s
@@ -199,6 +199,9 @@ class Tally:
                 Verdict.ABANDONED,
             )
         )
+        code = ExitCode.UNSETTLED  # A run that is still under way, or was cut off.
+        if error or converged:
+            code = exit_code(error, requests=self.requests, rejected=rejected)
         return Report(
             run_id=run_id,
             job_id=job_id,
@@ -220,8 +223,6 @@ class Tally:
             tasks_per_s=round(self.settled / elapsed_s, 1) if elapsed_s else 0.0,
             rejects_path=rejects_path,
             journal_path=None,
-            exit_code=exit_code(error, requests=self.requests, rejected=rejected)
-            if error or converged
-            else ExitCode.UNSETTLED,
+            exit_code=int(code),
             error=str(error) or type(error).__name__ if error else None,
         )

@@ -1,0 +1,5 @@
+"""``python -m bulksubmit`` is ``bulksubmit``."""
+
+from bulksubmit.cli import main
+
+main()

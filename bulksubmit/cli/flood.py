@@ -1,0 +1,177 @@
+"""One run as a person sees it: progress while it lasts, signals heeded, a report at the end."""
+
+import signal
+import sys
+import traceback
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anyio
+import click
+import orjson
+
+from bulksubmit.core.events import Event, Observer
+from bulksubmit.errors import BulkSubmitError, NotConverged, OutputError
+from bulksubmit.observe.log import log_to
+from bulksubmit.observe.progress import progress_line
+from bulksubmit.observe.report import Report, Tally, exit_code
+from bulksubmit.observe.screen import Screen
+from bulksubmit.observe.table import report_table
+from bulksubmit.producer.source import AnySource
+from bulksubmit.service.auth import EntraToken, SharedKey
+from bulksubmit.settings import Settings
+from bulksubmit.submission import Outcomes, stream
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where tasks go.
+
+    Attributes:
+        job_id: The Batch job.
+        endpoint: The account's.
+        credential: Proves who we are.
+    """
+
+    job_id: str
+    endpoint: str
+    credential: SharedKey | EntraToken
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """How the run is shown.
+
+    Attributes:
+        as_json: The report as one JSON object, not as a table.
+        quiet: No progress and no notes; errors only.
+        log_file: Where each event is logged, if anywhere.
+        log_as_json: The log as JSON lines, not as text.
+    """
+
+    as_json: bool = False
+    quiet: bool = False
+    log_file: Path | None = None
+    log_as_json: bool = False
+
+
+async def flood(source: AnySource, target: Target, settings: Settings, output: Output) -> Report:
+    """Run a submission to its end, whatever end that is.
+
+    Returns:
+        The final account, with its exit code.
+    """
+    screen = Screen(sys.stderr, quiet=output.quiet)
+    outcomes: Outcomes | None = None
+    error: Exception | None = None
+    with ExitStack() as closing:
+        try:
+            async with stream(
+                source,
+                job_id=target.job_id,
+                endpoint=target.endpoint,
+                credential=target.credential,
+                settings=settings,
+                observer=_observer(screen, output, closing),
+            ) as outcomes:
+                await _watch(outcomes, screen)
+        except Exception as raised:  # noqa: BLE001 - every end has its report and its exit code
+            error = raised
+    screen.done()
+    if error is not None:
+        screen.error(f"error: {error}")
+        if not isinstance(error, BulkSubmitError):
+            screen.error("".join(traceback.format_exception(error)))
+    return ended(outcomes.report if outcomes else nothing_begun(target.job_id), error)
+
+
+def ended(report: Report, error: Exception | None) -> Report:
+    """The report of a run that ended so."""
+    if error is None:
+        return report
+    code = exit_code(error, requests=report.requests, rejected=report.rejected)
+    return replace(report, error=str(error) or type(error).__name__, exit_code=int(code))
+
+
+def nothing_begun(job_id: str) -> Report:
+    """The report of a run that did not begin."""
+    return Tally(lambda: 0.0).report(run_id=None, job_id=job_id)
+
+
+def print_report(report: Report, output: Output) -> None:
+    """Print to standard output, as JSON or (if a run was begun) as a table."""
+    if output.as_json:
+        click.echo(orjson.dumps(report.as_dict()))
+    elif report.run_id:
+        click.echo(report_table(report), nl=False)
+
+
+def _observer(screen: Screen, output: Output, closing: ExitStack) -> Observer:
+    if output.log_file is None:
+        return screen
+    try:
+        # Line by line: a log is read when something went wrong.
+        file = closing.enter_context(output.log_file.open("a", buffering=1, encoding="utf-8"))
+    except OSError as error:
+        reason = f"the log file {output.log_file} cannot be written: {error.strerror}"
+        raise OutputError(reason) from error
+    log = log_to(file, as_json=output.log_as_json)
+
+    def observe(event: Event, /) -> None:
+        screen(event)
+        log(event)
+
+    return observe
+
+
+async def _watch(outcomes: Outcomes, screen: Screen) -> None:
+    """Take the outcomes in, show progress, and heed signals."""
+    signals = _Signals(outcomes, screen)
+    ended_by: Exception | None = None
+    async with anyio.create_task_group() as beside:
+        beside.start_soon(_show_progress, outcomes, screen)
+        beside.start_soon(signals.heed)
+        with signals.leave:
+            try:
+                await outcomes.drain()
+            except Exception as raised:  # noqa: BLE001 - out of the group, which would wrap it
+                ended_by = raised
+        beside.cancel_scope.cancel()
+    if error := ended_by or signals.left:
+        raise error
+
+
+class _Signals:
+    """The first one stops the run in order, the second leaves at once.
+
+    Attributes:
+        leave: Cancelled by the second.
+        left: The error to end with then.
+    """
+
+    def __init__(self, outcomes: Outcomes, screen: Screen) -> None:
+        self._outcomes, self._screen = outcomes, screen
+        self.leave = anyio.CancelScope()
+        self.left: NotConverged | None = None
+
+    async def heed(self) -> None:
+        first: signal.Signals | None = None
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                if first is not None:
+                    reason = f"interrupted by {first.name}, and left before the last answers"
+                    self.left = NotConverged(reason, exit_code=128 + first)
+                    self.leave.cancel()
+                    return
+                first = number
+                self._outcomes.stop(f"interrupted by {first.name}", exit_code=128 + first)
+                self._screen.note(
+                    "stopping once the answers in flight are in; again to leave at once"
+                )
+
+
+async def _show_progress(outcomes: Outcomes, screen: Screen) -> None:
+    while True:
+        await anyio.sleep(screen.period_s)
+        screen.progress(progress_line(outcomes.progress))

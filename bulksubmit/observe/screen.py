@@ -1,0 +1,66 @@
+"""What a person at the terminal sees while a run is under way: notes, and one line of progress."""
+
+import time
+from typing import TextIO
+
+from bulksubmit.core.events import Anomaly, Event, Held, RequestEnded, Resumed
+
+TERMINAL_PERIOD_S = 0.25  # On a terminal, in place;
+PLAIN_PERIOD_S = 10.0  # elsewhere, a line each.
+
+_CLEAR_LINE = "\r\x1b[2K"
+
+
+class Screen:
+    """Writes to standard error, so that standard output holds results only.
+
+    It is an observer too: what holds the run back is told as it happens.
+    """
+
+    def __init__(self, out: TextIO, *, quiet: bool) -> None:
+        """Write to a stream; with ``quiet``, errors only."""
+        self._out, self._quiet = out, quiet
+        self._in_place = out.isatty()
+        self._anomalies: set[str] = set()
+        self.period_s = TERMINAL_PERIOD_S if self._in_place else PLAIN_PERIOD_S
+
+    def __call__(self, event: Event, /) -> None:
+        """See Observer."""
+        match event:
+            case Held(reason, for_s):
+                self.note(f"holding back for {for_s:.1f} s: {reason}")
+            case Resumed():
+                self.note("going on")
+            case Anomaly(what, attempt, task_id) if what not in self._anomalies:
+                self._anomalies.add(what)
+                words = what.replace("_", " ")
+                self.note(f"odd answer to attempt {attempt}: {words} {task_id!r}; dealt with")
+            case RequestEnded(attempt=0, reply="lost" | "throttled", reason=str(reason)):
+                self.note(f"the service does not answer yet: {reason}")
+
+    def note(self, text: str) -> None:
+        """A line that stays, unless quiet."""
+        if not self._quiet:
+            self._write(f"{_CLEAR_LINE if self._in_place else ''}{text}\n")
+
+    def error(self, text: str) -> None:
+        """A line that stays, in any case."""
+        self._write(f"{_CLEAR_LINE if self._in_place else ''}{text}\n")
+
+    def progress(self, line: str) -> None:
+        """The line of progress, in the place of the one before."""
+        if self._quiet:
+            return
+        if self._in_place:
+            self._write(f"{_CLEAR_LINE}{line}")
+        else:
+            self._write(f"{time.strftime('%H:%M:%S')} {line}\n")
+
+    def done(self) -> None:
+        """Leave the terminal as it was."""
+        if self._in_place and not self._quiet:
+            self._write(_CLEAR_LINE)
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+        self._out.flush()

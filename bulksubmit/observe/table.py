@@ -1,0 +1,67 @@
+"""The report for a person: what was asked, what happened, and what to do next."""
+
+from bulksubmit.observe.report import ExitCode, Report
+
+_NEXT = {
+    ExitCode.USAGE: "mend that and submit again; nothing was sent",
+    ExitCode.REJECTED: "mend what the rejects file shows, each task with the reason, and submit it",
+}
+_GO_ON = (
+    "submit the same source again to go on: tasks that exist by then are told by TaskExists, "
+    "none is added twice"
+)
+
+
+def report_table(report: Report) -> str:
+    """The report as lines of a label and a value, ending with a line end."""
+    rows = [
+        ("job", report.job_id),
+        ("run", report.run_id or "none"),
+        ("converged", "yes: every task is settled" if report.converged else "no"),
+        (
+            "tasks read",
+            f"{report.total:,}{'' if report.source_complete else ', not to the end'}",
+        ),
+        ("  added", f"{report.added:,}"),
+        ("  existed", _existed(report)),
+        ("  rejected", f"{report.rejected:,}"),
+        ("  abandoned", f"{report.abandoned:,}"),
+        ("  unsettled", _unsettled(report)),
+        ("requests", _requests(report)),
+        ("sent", f"{report.bytes_sent / 1e6:,.1f} MB"),
+        ("took", f"{report.elapsed_s:,.1f} s, {report.tasks_per_s:,.0f} tasks/s"),
+    ]
+    if report.rejects_path:
+        rows.append(("rejects", report.rejects_path))
+    if report.error:
+        rows.append(("ended by", report.error))
+    if advice := _advice(report):
+        rows.append(("next", advice))
+    width = max(len(label) for label, _ in rows)
+    return "".join(f"{label:<{width}}  {value}\n" for label, value in rows)
+
+
+def _existed(report: Report) -> str:
+    own = f", {report.existed_own:,} by earlier attempts of this run" if report.existed_own else ""
+    return f"{report.existed:,}{own}"
+
+
+def _unsettled(report: Report) -> str:
+    doubt = f", {report.in_doubt:,} of them may have been added" if report.in_doubt else ""
+    return f"{report.unsettled:,}{doubt}"
+
+
+def _requests(report: Report) -> str:
+    parts = [f"{report.requests:,}"]
+    if report.retried_requests:
+        parts.append(f"{report.retried_requests:,} with tasks sent before")
+    if report.throttled_requests:
+        parts.append(f"{report.throttled_requests:,} throttled")
+    return ", ".join(parts)
+
+
+def _advice(report: Report) -> str | None:
+    code = ExitCode(report.exit_code)
+    if code in _NEXT:
+        return _NEXT[code]
+    return _GO_ON if report.unsettled or report.abandoned else None
