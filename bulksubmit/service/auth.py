@@ -66,12 +66,13 @@ class SharedKey:
         path: str,
         query: tuple[tuple[str, str], ...],
         headers: Mapping[str, str],
+        /,
     ) -> str:
         """See Credential. Costs 4 µs a request, so nothing of it is kept between requests."""
         text = string_to_sign(method, self._account_name, path, query, headers)
         return f"SharedKey {self._account_name}:{signature(self._key, text)}"
 
-    def renew(self, refused: str) -> bool:  # noqa: ARG002 - a Credential's signature
+    def renew(self, _refused: str, /) -> bool:
         """A refused key stays refused."""
         return False
 
@@ -147,10 +148,11 @@ Unavailable once it has worked |
 
     async def authorization(
         self,
-        method: str,  # noqa: ARG002 - a Credential's signature, as the next three
-        path: str,  # noqa: ARG002
-        query: tuple[tuple[str, str], ...],  # noqa: ARG002
-        headers: Mapping[str, str],  # noqa: ARG002
+        _method: str,
+        _path: str,
+        _query: tuple[tuple[str, str], ...],
+        _headers: Mapping[str, str],
+        /,
     ) -> str | Unavailable:
         """See Credential."""
         token, now_s = self._token, time.time()
@@ -161,7 +163,7 @@ Unavailable once it has worked |
             return await self._wait_for_token()
         return token.header
 
-    def renew(self, refused: str) -> bool:
+    def renew(self, refused: str, /) -> bool:
         """See Credential. Many attempts may report the same token: it is dropped once."""
         if self._token is not None and self._token.header == refused:
             self._token, self._refused = None, refused

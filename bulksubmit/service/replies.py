@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 
-from bulksubmit.core.model import Answered, BatchError, Lost, Refused, Reply, Throttled
+from bulksubmit.core.model import Answered, BatchError, ErrorDetail, Lost, Refused, Reply, Throttled
 from bulksubmit.core.wire import Job, WireError, decode_error, decode_job, decode_results
 from bulksubmit.errors import Refusal, ServiceRefused
 
@@ -194,7 +194,10 @@ def _lost(answer: Answer, error: BatchError | None) -> Lost:
 
 def _refused(answer: Answer, code: str | None, error: BatchError | None) -> Refused:
     text = _masked(error.text) if error else _summary(answer, None)
-    values = tuple(error.values or ()) if error else ()
+    values = tuple(
+        ErrorDetail(detail.key, _masked(detail.value or ""))
+        for detail in (error and error.values) or ()
+    )
     return Refused(code or "", text, values, answer.request_id)
 
 

@@ -45,6 +45,7 @@ class Credential(Protocol):
         path: str,
         query: tuple[tuple[str, str], ...],
         headers: Mapping[str, str],
+        /,
     ) -> str | Unavailable:
         """The value of the Authorization header, or why there is none for now.
 
@@ -58,7 +59,7 @@ class Credential(Protocol):
             ServiceRefused: if there will be none.
         """
 
-    def renew(self, refused: str) -> bool:
+    def renew(self, refused: str, /) -> bool:
         """Take note that the service refused this value.
 
         Returns:
