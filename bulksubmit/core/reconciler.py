@@ -167,6 +167,12 @@ class Reconciler:
         return len(self._in_flight)
 
     @property
+    def retrying(self) -> int:
+        """How many tasks were sent before and wait to be sent again."""
+        in_flight = sum(len(attempt.tasks) for attempt in self._in_flight.values())
+        return self.unsettled - self.fresh - in_flight
+
+    @property
     def in_doubt(self) -> int:
         """How many unsettled tasks may have been added, those in flight included."""
         doubted = {ordinal for ordinal, trouble in self._troubles.items() if trouble.in_doubt}

@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import math
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -39,9 +40,9 @@ class FixedRandom(Random):
 
 
 def make_task(ordinal: int, *, body_bytes: int = 0, task_id: str | None = None) -> Task:
-    """The task ``t<ordinal>``, its body padded to at least so many bytes."""
+    """The task ``t<ordinal>``; no other has its body, which is of at least so many bytes."""
     task_id = task_id or f"t{ordinal}"
-    body = b'{"id":"%s","commandLine":"' % task_id.encode()
+    body = b'{"id":"%s","commandLine":"%d ' % (task_id.encode(), ordinal)
     padding = max(1, body_bytes - len(body) - 2)
     return Task(ordinal, ordinal + 1, task_id, body + b"x" * padding + b'"}')
 
@@ -135,7 +136,12 @@ class Simulated:
 
 
 def simulate(
-    reconciler: Reconciler, service: Service, *, in_flight_max: int, until_s: float = math.inf
+    reconciler: Reconciler,
+    service: Service,
+    *,
+    in_flight_max: int,
+    source: Iterable[tuple[float, Sequence[Task]]] = (),
+    until_s: float = math.inf,
 ) -> Simulated:
     """A pool without an event loop: what is in flight is a heap of replies to come.
 
@@ -143,12 +149,20 @@ def simulate(
         reconciler: Whose steps to follow.
         service: Gives for an attempt and its time how long the reply takes, and the reply.
         in_flight_max: How many senders there are.
+        source: More tasks, each block with the time at which it is read; then the seal.
         until_s: When to stop looking.
     """
     run = Simulated([], [], None, 0.0)
     replies: list[tuple[float, int, Attempt, Reply]] = []
-    tie = itertools.count()
+    blocks, tie = deque(source), itertools.count()
     while run.now_s < until_s:
+        while blocks and blocks[0][0] <= run.now_s:
+            run.outcomes += reconciler.admit(blocks.popleft()[1])
+        if not blocks and not reconciler.sealed:
+            reconciler.seal()
+        while replies and replies[0][0] <= run.now_s:
+            _, _, attempt, reply = heapq.heappop(replies)
+            run.outcomes += reconciler.settle(attempt, reply, now_s=run.now_s)
         step = reconciler.next_step(now_s=run.now_s, in_flight_max=in_flight_max)
         if isinstance(step, Send):
             latency_s, reply = service(step.attempt, run.now_s)
@@ -157,11 +171,9 @@ def simulate(
         elif isinstance(step, Wait):
             assert step.until_s > run.now_s, "a busy loop"
             reply_s = replies[0][0] if replies else math.inf
-            run.now_s = min(step.until_s, reply_s)
+            block_s = blocks[0][0] if blocks else math.inf
+            run.now_s = min(step.until_s, reply_s, block_s)
             assert run.now_s < math.inf, "stuck: nothing in flight, and nothing to wait for"
-            if reply_s <= run.now_s:
-                _, _, attempt, reply = heapq.heappop(replies)
-                run.outcomes += reconciler.settle(attempt, reply, now_s=run.now_s)
         else:
             run.ended = step
             break

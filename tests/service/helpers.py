@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import selectors
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -101,7 +102,7 @@ Peer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @asynccontextmanager
-async def serving(peer: Peer) -> AsyncIterator[str]:
+async def serving(peer: Peer, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A loopback endpoint at which each connection meets the peer, and is dropped after it."""
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -112,9 +113,9 @@ async def serving(peer: Peer) -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(meet, "127.0.0.1", 0)
+    server = await asyncio.start_server(meet, "127.0.0.1", 0, ssl=tls)
     async with server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:
