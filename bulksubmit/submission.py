@@ -200,14 +200,15 @@ class Submission:
         await self._deliver(outcomes)
 
     def _record(self, outcomes: list[Outcome]) -> None:
-        tally = self._tally
-        tally.record(outcomes)
+        self._tally.record(outcomes)
         self._files.record(outcomes)
-        rejected, settled = tally.verdicts[Verdict.REJECTED], tally.settled
-        if rejected and self._settings.rejects_bound.exceeded(rejected=rejected, settled=settled):
-            reason = (
-                f"{rejected:,} of {settled:,} settled tasks were rejected, more than max-rejects"
-            )
+        self._bound_rejects([o for o in outcomes if o.verdict is Verdict.REJECTED])
+
+    def _bound_rejects(self, newly: list[Outcome]) -> None:
+        rejected, settled = self._tally.verdicts[Verdict.REJECTED], self._tally.settled
+        if newly and self._settings.rejects_bound.exceeded(rejected=rejected, settled=settled):
+            what = f"{rejected:,} of {settled:,} settled tasks were rejected"
+            reason = f"{what}, more than max-rejects allows; the last one: {newly[-1].code}"
             self.stop(NotConverged(reason))
 
     async def _deliver(self, outcomes: list[Outcome]) -> None:
