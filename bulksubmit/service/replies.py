@@ -150,14 +150,27 @@ def job_in(answer: Answer) -> Job | Unavailable:
     Raises:
         ServiceRefused: as reply_to().
     """
+    job = _read(answer, decode_job)
+    if isinstance(job, Unavailable) or job.id:
+        return job
+    return Unavailable("HTTP 200, but no job in it", sent=True, answered=True)
+
+
+def task_page_in(answer: Answer) -> TaskPage | Unavailable:
+    """The page of tasks in an answer to a list.
+
+    Raises:
+        ServiceRefused: as reply_to().
+    """
+    return _read(answer, decode_task_page)
+
+
+def _read(answer: Answer, decode: Callable[[bytes], _T]) -> _T | Unavailable:
     if answer.status == HTTPStatus.OK:
         try:
-            job = decode_job(answer.body)
+            return decode(answer.body)
         except WireError as unreadable:
             return Unavailable(f"HTTP 200, unreadable: {unreadable}", sent=True, answered=True)
-        if job.id:
-            return job
-        return Unavailable("HTTP 200, but no job in it", sent=True, answered=True)
     match reply_to(answer):
         case Throttled(reason=reason) | Lost(reason=reason):
             pass

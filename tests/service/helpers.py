@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import selectors
+import socket
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -116,6 +117,14 @@ async def serving(peer: Peer, tls: ssl.SSLContext | None = None) -> AsyncIterato
     server = await asyncio.start_server(meet, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield f"{'https' if tls else 'http'}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+def free_port() -> int:
+    """A port at which nobody listens."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port: int = taken.getsockname()[1]
+        return port
 
 
 async def read_request(reader: asyncio.StreamReader) -> tuple[str, dict[str, str], bytes]:

@@ -19,6 +19,7 @@ from tests.service.helpers import (
     Events,
     Peer,
     answering,
+    free_port,
     http,
     make_attempt,
     make_certificate,
@@ -47,13 +48,6 @@ async def lost(peer: Peer, **options: int) -> Lost:
     reply = await reply_of(peer, **options)
     assert isinstance(reply, Lost)
     return reply
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
 
 
 # --- What works ---------------------------------------------------------------------------------
