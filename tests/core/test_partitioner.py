@@ -54,9 +54,7 @@ def log_uniform(random: Random) -> int:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("size", [uniform, log_uniform])
-def test_collections_are_full_and_within_their_bounds(
-    size: "type[uniform | log_uniform]", seed: int
-) -> None:
+def test_collections_are_full_and_within_their_bounds(size: Size, seed: int) -> None:
     """
     Tasks of 100 B to 100 kB: no request is larger than its bound, on the exact bytes sent,
     and on average each fills 95 % of the bound that it meets, tasks or bytes.
