@@ -1,4 +1,4 @@
-"""Whatever an answer holds, it becomes a reply or a refusal, and settles nothing it does not say."""
+"""Whatever an answer holds, it becomes a reply or a refusal; half a 200 settles nothing."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
