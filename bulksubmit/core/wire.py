@@ -42,9 +42,28 @@ class Job(msgspec.Struct, frozen=True, rename="camel"):
     state: str = ""
 
 
+class ListedTask(msgspec.Struct, frozen=True, gc=False):
+    """CloudTask in a list, as far as we use it."""
+
+    id: str = ""
+
+
+class TaskPage(msgspec.Struct, frozen=True):
+    """One page of a list of tasks.
+
+    Attributes:
+        value: The tasks; may be none though there are more pages.
+        next_link: The next page's URL, to be followed as it is; None on the last page.
+    """
+
+    value: list[ListedTask]
+    next_link: str | None = msgspec.field(name="odata.nextLink", default=None)
+
+
 _results_decoder = msgspec.json.Decoder(_Results)
 _error_decoder = msgspec.json.Decoder(BatchError)
 _job_decoder = msgspec.json.Decoder(Job)
+_task_page_decoder = msgspec.json.Decoder(TaskPage)
 
 
 def encode_collection(tasks: Iterable[Task]) -> bytes:
@@ -77,6 +96,15 @@ def decode_job(body: bytes) -> Job:
         WireError: if the body is not a job.
     """
     return _decode(_job_decoder, body)
+
+
+def decode_task_page(body: bytes) -> TaskPage:
+    """A page of a list of tasks.
+
+    Raises:
+        WireError: if the body is not one.
+    """
+    return _decode(_task_page_decoder, body)
 
 
 def _decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:

@@ -5,14 +5,25 @@ spelling varies, so their case is folded.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import TypeVar
 
 from bulksubmit.core.model import Answered, BatchError, ErrorDetail, Lost, Refused, Reply, Throttled
-from bulksubmit.core.wire import Job, WireError, decode_error, decode_job, decode_results
+from bulksubmit.core.wire import (
+    Job,
+    TaskPage,
+    WireError,
+    decode_error,
+    decode_job,
+    decode_results,
+    decode_task_page,
+)
 from bulksubmit.errors import Refusal, ServiceRefused
+
+_T = TypeVar("_T")
 
 # How long a job that is disabled is left alone: someone has to enable it, so there is no hurry.
 _DISABLED_RETRY_AFTER_S = 10.0

@@ -9,7 +9,7 @@ from email.utils import formatdate
 from importlib.metadata import version
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import parse_qsl, quote, urlencode
 
 import aiohttp
 import anyio
@@ -18,10 +18,17 @@ from yarl import URL
 
 from bulksubmit.core.events import Observer, RequestEnded
 from bulksubmit.core.model import Attempt, Lost, Refused, Reply, Throttled
-from bulksubmit.core.wire import API_VERSION, CONTENT_TYPE, Job, encode_collection
+from bulksubmit.core.wire import API_VERSION, CONTENT_TYPE, Job, TaskPage, encode_collection
 from bulksubmit.errors import Refusal, ServiceRefused
 from bulksubmit.service.endpoint import parse_endpoint, proxy_for
-from bulksubmit.service.replies import Answer, Unavailable, job_in, one_line, reply_to
+from bulksubmit.service.replies import (
+    Answer,
+    Unavailable,
+    job_in,
+    one_line,
+    reply_to,
+    task_page_in,
+)
 
 # The client waits this much longer than the service may work on a request (its ``timeout``),
 # so that an attempt which the client gives up on is over at the service too.
@@ -136,6 +143,15 @@ class Transport:
             api_version=api_version,
             timeout_s=min(server_timeout_s, GET_TIMEOUT_MAX_S),
         )
+        self._list = _operation(
+            "list_tasks",
+            "GET",
+            origin=origin,
+            path=f"{job_path}/tasks",
+            api_version=api_version,
+            timeout_s=min(server_timeout_s, GET_TIMEOUT_MAX_S),
+            more_query=(("$select", "id"),),
+        )
         self._proxy = proxy_for(origin)
         self._credential = credential
         self._observer = observer
@@ -189,6 +205,22 @@ class Transport:
         """
         return await self._ask(_Request(self._get, str(uuid.uuid4())), job_in)
 
+    async def list_tasks(self, link: str | None = None) -> TaskPage | Unavailable:
+        """Get a page of the job's tasks: the first, or the one that a page's link names.
+
+        Raises:
+            ServiceRefused: if the job does not exist, or we may not ask.
+        """
+        page = self._list
+        if link is not None:
+            url = URL(link, encoded=True)
+            if url.origin() != page.url.origin():
+                # Never sign a request to a host that an answer names.
+                return Unavailable(f"the list goes on at another host: {url.host}", sent=False)
+            query = tuple(parse_qsl(url.raw_query_string, keep_blank_values=True))
+            page = replace(page, path=url.raw_path, query=query, url=url)
+        return await self._ask(_Request(page, str(uuid.uuid4())), task_page_in)
+
     async def _ask(self, request: _Request, read: Callable[[Answer], _T]) -> _T | Unavailable:
         """Send a request, read its answer, tell the observer; again if there is a newer token."""
         started_s = anyio.current_time()
@@ -207,7 +239,7 @@ class Transport:
                 and "authorization" in headers
                 and self._credential.renew(headers["authorization"])
             )
-            ended = "refused" if renewed else "ended", str(refused)
+            ended = ("refused" if renewed else "ended"), str(refused)
             if not renewed:
                 raise
         else:
@@ -272,9 +304,16 @@ class Transport:
 
 
 def _operation(
-    name: str, method: str, *, origin: str, path: str, api_version: str, timeout_s: int
+    name: str,
+    method: str,
+    *,
+    origin: str,
+    path: str,
+    api_version: str,
+    timeout_s: int,
+    more_query: tuple[tuple[str, str], ...] = (),
 ) -> _Operation:
-    query = (("api-version", api_version), ("timeout", str(timeout_s)))
+    query = (("api-version", api_version), ("timeout", str(timeout_s)), *more_query)
     headers = {
         "accept": "application/json",
         "accept-encoding": "gzip, deflate",  # aiohttp would offer what else is installed.
