@@ -92,7 +92,7 @@ class ServiceError(Exception):
         self.values = tuple(ErrorDetail(key, value) for key, value in (values or {}).items())
         self.status = status or _ERRORS[code][0]
         self.headers = headers or {}
-        super().__init__(code)
+        super().__init__(", ".join([code, *(f"{each.key}: {each.value}" for each in self.values)]))
 
 
 @dataclass(frozen=True, slots=True)

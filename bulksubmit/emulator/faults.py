@@ -115,12 +115,17 @@ class Faults:
     everywhere: bool = False
 
     def __post_init__(self) -> None:
-        rates: dict[str, float] = dict(self.rates())
-        rates["a task"] = self.server_error + self.server_error_added
-        rates["in all"] = sum(rate for _, rate in self.rates())
-        for name, rate in rates.items():
-            if not 0.0 <= rate <= 1.0 + 1e-9:  # Ten times 0.1 is a little more than 1.
-                raise ValueError(f"the rate of faults {name} is {rate:g}; it is to be 0 to 1")
+        per_task = {
+            "server_error": self.server_error,
+            "server_error_added": self.server_error_added,
+        }
+        for rates in (per_task, dict(self.rates())):
+            for name, rate in rates.items():
+                if not 0.0 <= rate <= 1.0:
+                    raise ValueError(f"the rate {name} is {rate:g}; a rate is 0 to 1")
+            total = sum(rates.values())
+            if total > 1.0 + 1e-9:  # Ten times 0.1 is a little more than 1.
+                raise ValueError(f"the rates add up to {total:g}; at most one fault strikes")
 
     def rates(self) -> Iterator[tuple[Fault, float]]:
         """Each fault of a request, and its probability."""

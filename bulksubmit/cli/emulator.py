@@ -1,0 +1,242 @@
+"""``bulksubmit emulator``: the service on this machine, for trials, tests and benchmarks."""
+
+import asyncio
+import base64
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from bulksubmit.emulator import Faults, Service
+
+_KEY_VARIABLE = "AZURE_BATCH_ACCESS_KEY"
+
+# Each is a rate of the emulator's Faults, under the same name.
+_RATES: dict[str, dict[str, str]] = {
+    "Rates of tasks that go wrong, 0 to 1": {
+        "server_error": "Answered with ServerError and not added.",
+        "server_error_added": "Answered with ServerError, but added.",
+    },
+    "Rates of requests whose connection is cut, 0 to 1": {
+        "drop_before": "Before the body is read.",
+        "drop_body": "In the middle of the body.",
+        "drop_after": "When all is processed, without an answer.",
+        "drop_answer": "In the middle of the answer.",
+        "late": "At once, and the request is processed --late-ms afterwards.",
+    },
+    "Rates of requests that are refused, 0 to 1": {
+        "throttled": "429 with Retry-After in seconds.",
+        "throttled_date": "429 with Retry-After as a date.",
+        "throttled_bare": "429 without Retry-After.",
+        "busy": "503 without Retry-After.",
+        "busy_retry_after": "503 with Retry-After in seconds.",
+        "timed_out": "500 OperationTimedOut, after half of the tasks were added.",
+        "bad_gateway": "502 with a page of HTML, after half of the tasks were added.",
+    },
+    "Rates of answers that are wrong or slow, 0 to 1": {
+        "truncated": "The JSON of a 200 is cut off, though the answer ends well as HTTP.",
+        "missing": "A tenth of the results is left out.",
+        "extra": "There is a result for a task that was not sent.",
+        "repeated": "A task has two results alike.",
+        "contradicted": "A task has two results that contradict each other.",
+        "slow": "The answer comes --slow-ms after all is processed.",
+    },
+}
+
+
+class _Command(click.Command):
+    """A command whose help has its options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        titles = {name: title for title, rates in _RATES.items() for name in rates}
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            row = param.get_help_record(ctx)
+            if row is not None:
+                groups.setdefault(titles.get(param.name or "", "Options"), []).append(row)
+        for title, rows in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(rows)
+
+
+def _rate_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command one flag a rate."""
+    for rates in reversed(_RATES.values()):
+        for name, text in reversed(rates.items()):
+            flag = f"--{name.replace('_', '-')}"
+            option = click.option(flag, name, type=float, metavar="RATE", default=0.0, help=text)
+            command = option(command)
+    return command
+
+
+def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
+    if host != "localhost":
+        try:
+            loopback = ip_address(host).is_loopback
+        except ValueError:
+            loopback = False
+        if not loopback:
+            raise click.BadParameter(f"{host!r} is no loopback address, such as 127.0.0.1")
+    return host
+
+
+@click.command(
+    cls=_Command,
+    epilog=f"Environment: {_KEY_VARIABLE}, the account's key; --account-key-file goes first.",
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    callback=_loopback,
+    help="The loopback address to listen at.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 for any free one.")
+@click.option("--job", "jobs", multiple=True, metavar="ID", help="A job to begin with; repeatable.")
+@click.option("--account-name", default="devaccount", show_default=True, help="The account's name.")
+@click.option(
+    "--account-key-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with the account's key. Without any, one is made up and printed.",
+)
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides all chance.")
+@click.option(
+    "--latency-ms",
+    type=click.FloatRange(0.0),
+    default=0.0,
+    help="How long each request waits to be processed.",
+)
+@click.option(
+    "--slow-ms", type=click.FloatRange(0.0), default=1000.0, show_default=True, help="See --slow."
+)
+@click.option(
+    "--late-ms", type=click.FloatRange(0.0), default=1000.0, show_default=True, help="See --late."
+)
+@click.option(
+    "--retry-after-s",
+    type=click.IntRange(0),
+    default=1,
+    show_default=True,
+    help="What Retry-After says.",
+)
+@click.option(
+    "--proxy-max-bytes",
+    type=click.IntRange(0),
+    default=None,
+    help="Refuse larger bodies by a 413 with a page of HTML, as a proxy does.",
+)
+@click.option(
+    "--throttled-adds", is_flag=True, help="429 and 503 add half of the tasks all the same."
+)
+@click.option(
+    "--faults-everywhere",
+    is_flag=True,
+    help="The rates strike each operation, not only add collection.",
+)
+@_rate_options
+def emulator(
+    *,
+    host: str,
+    port: int,
+    jobs: tuple[str, ...],
+    account_name: str,
+    account_key_file: Path | None,
+    seed: int,
+    **options: Any,  # All that says what goes wrong: see _faults.
+) -> None:
+    """Play the Azure Batch service on this machine, until interrupted.
+
+    Jobs live in memory: POST /jobs or --job makes one. Signatures are verified. Prints one line
+    that says where it listens and how to point a client at it.
+    """
+    # Imported here, so that --help costs nothing.
+    from bulksubmit.emulator import Access, Service  # noqa: PLC0415
+    from bulksubmit.emulator.answers import ServiceError  # noqa: PLC0415
+
+    key, key_is_given = _account_key(account_key_file)
+    service = Service(
+        random=Random(seed),  # noqa: S311  Repeatable on purpose.
+        access=Access(account_name, base64.b64decode(key)),
+        faults=_faults(options),
+    )
+    for job_id in jobs:
+        try:
+            service.create_job(job_id, now_s=time.time())
+        except ServiceError as error:
+            raise click.BadParameter(f"{job_id!r}: {error}", param_hint="--job") from error
+
+    def announce(endpoint: str) -> None:
+        shown_key = "" if key_is_given else f" {_KEY_VARIABLE}={key}"
+        click.echo(
+            f"emulator at {endpoint}, account {account_name}, jobs {' '.join(jobs) or 'none'}: "
+            f"AZURE_BATCH_ACCOUNT={account_name} AZURE_BATCH_ENDPOINT={endpoint}{shown_key} "
+            f"bulksubmit submit tasks.jsonl --job-id {jobs[0] if jobs else 'JOB'}"
+            + (f" ({_KEY_VARIABLE} is as given)" if key_is_given else "")
+        )
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        try:
+            runner.run(_serve(service, host, port, announce))
+        except OSError as error:
+            raise click.UsageError(f"cannot listen at {host}, port {port}: {error}") from error
+
+
+def _account_key(path: Path | None) -> tuple[str, bool]:
+    """The account's key, and whether the user gave it: such a key is never shown."""
+    from bulksubmit.core.sharedkey import decode_key  # noqa: PLC0415  As above.
+
+    text = path.read_text() if path is not None else os.environ.get(_KEY_VARIABLE)
+    if text is None:
+        return base64.b64encode(secrets.token_bytes(64)).decode(), False
+    try:
+        decode_key(text)
+    except ValueError as error:
+        source = str(path) if path is not None else _KEY_VARIABLE
+        raise click.UsageError(f"{source}: {error}") from None
+    return text.strip(), True
+
+
+def _faults(options: Mapping[str, Any]) -> "Faults":
+    from bulksubmit.emulator import Faults  # noqa: PLC0415  As above.
+
+    names = (*(name for rates in _RATES.values() for name in rates), "retry_after_s")
+    try:
+        return Faults(
+            **{name: options[name] for name in names},
+            throttled_adds=options["throttled_adds"],
+            latency_s=options["latency_ms"] / 1000,
+            slow_s=options["slow_ms"] / 1000,
+            late_s=options["late_ms"] / 1000,
+            proxy_bytes_max=options["proxy_max_bytes"],
+            everywhere=options["faults_everywhere"],
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+async def _serve(service: "Service", host: str, port: int, announce: Callable[[str], None]) -> None:
+    from bulksubmit.emulator.server import serve  # noqa: PLC0415  As above.
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    async with serve(service, host=host, port=port) as server:
+        announce(server.endpoint)
+        await stop.wait()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415  Not on every platform.
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
