@@ -213,10 +213,15 @@ class Transport:
         """
         page = self._list
         if link is not None:
-            url = URL(link, encoded=True)
-            if url.origin() != page.url.origin():
+            try:
+                url = URL(link, encoded=True)
+                here = url.origin() == page.url.origin()
+            except ValueError:
+                here = False
+            if not here:
                 # Never sign a request to a host that an answer names.
-                return Unavailable(f"the list goes on at another host: {url.host}", sent=False)
+                reason = one_line(f"the list goes on at another host: {link.partition('?')[0]}")
+                return Unavailable(reason, sent=False)
             query = tuple(parse_qsl(url.raw_query_string, keep_blank_values=True))
             page = replace(page, path=url.raw_path, query=query, url=url)
         return await self._ask(_Request(page, str(uuid.uuid4())), task_page_in)

@@ -1,6 +1,7 @@
 """The transport against mocked answers: what it sends, and what it makes of what comes."""
 
 import base64
+import json
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -15,7 +16,7 @@ from yarl import URL
 from bulksubmit.core.events import RequestEnded
 from bulksubmit.core.model import Answered, Attempt, Lost, Refused, Reply, Task, Throttled
 from bulksubmit.core.sharedkey import signature, string_to_sign
-from bulksubmit.core.wire import Job
+from bulksubmit.core.wire import Job, TaskPage
 from bulksubmit.errors import Refusal, ServiceRefused, SettingsError
 from bulksubmit.service.replies import Unavailable
 from tests.service.helpers import (
@@ -356,6 +357,60 @@ async def test_cancelled_request_is_reported_once(service: aioresponses) -> None
     assert scope.cancelled_caught
     (event,) = events.requests
     assert (event.reply, event.reason, event.status) == ("lost", "cancelled", None)
+
+
+async def test_list_goes_on_where_the_page_says(service: aioresponses) -> None:
+    """
+    A page's link is followed as it is given, signed anew for its own query.
+    """
+    query = "api-version=2024-07-01.20.0&timeout=30"
+    link = f"{ENDPOINT}/jobs/job-1/tasks?$skiptoken=WATV2:a/b^c=:1$1&api-version=2024-07-01.20.0"
+    first = json.dumps({"value": [{"id": "t0"}], "odata.nextLink": link}).encode()
+    service.get(
+        URL(f"{ENDPOINT}/jobs/job-1/tasks?{query}&%24select=id", encoded=True),
+        body=first,
+        response_class=MockedResponse,
+    )
+    service.get(
+        URL(link, encoded=True), body=b'{"value":[{"id":"t1"}]}', response_class=MockedResponse
+    )
+
+    async with make_transport(ENDPOINT) as transport:
+        page = await transport.list_tasks()
+        assert isinstance(page, TaskPage)
+        assert page.next_link == link
+        last = await transport.list_tasks(page.next_link)
+
+    assert isinstance(last, TaskPage)
+    assert [task.id for task in page.value + last.value] == ["t0", "t1"]
+    assert last.next_link is None
+    (call,) = (
+        call for (_, url), calls in service.requests.items() if "skip" in str(url) for call in calls
+    )
+    headers = dict(call.kwargs["headers"])
+    text = string_to_sign(
+        "GET",
+        "myaccount",
+        "/jobs/job-1/tasks",
+        [("$skiptoken", "WATV2:a/b^c=:1$1"), ("api-version", "2024-07-01.20.0")],
+        headers,
+    )
+    signed = signature(base64.b64decode(KEY), text)
+    assert headers["authorization"] == f"SharedKey myaccount:{signed}"
+
+
+@pytest.mark.parametrize(
+    "link", ["https://elsewhere.example/jobs?x=1", "/jobs/job-1/tasks", "https://[", "http://x:y/"]
+)
+async def test_list_does_not_go_on_elsewhere(service: aioresponses, link: str) -> None:
+    """
+    A link to another place, or to none, is not followed: our signature goes to the account only.
+    """
+    async with make_transport(ENDPOINT) as transport:
+        page = await transport.list_tasks(link)
+
+    assert isinstance(page, Unavailable)
+    assert not service.requests
 
 
 def test_endpoint_is_checked_at_the_door() -> None:
