@@ -1,0 +1,165 @@
+"""Every command and snippet in the README is run, or is one that CI itself runs."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text("utf-8")
+KEY = "YSBtYWRlLXVwIGtleQ=="
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("console") for line in block.splitlines()]
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """A user's shell: an emulator to talk to, the task file, and an ``az`` that knows the key."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in (
+        ("bulksubmit", f'exec "{sys.executable}" -m bulksubmit "$@"'),
+        ("az", f"echo {KEY}"),
+    ):
+        (programs / name).write_text(f"#!/bin/sh\n{text}\n")
+        (programs / name).chmod(0o755)
+    env = os.environ | {
+        "PATH": f"{programs}:{os.environ['PATH']}",
+        "AZURE_BATCH_ACCESS_KEY": KEY,
+        "BULKSUBMIT_STATE_DIR": str(tmp_path / "state"),
+    }
+    tasks = "".join(block for block in blocks("json"))
+    (tmp_path / "tasks.jsonl").write_text(tasks)
+    command = "bulksubmit emulator --job night-1 --account-name myaccount"
+    emulator = subprocess.Popen(
+        command.split(), cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
+    )
+    assert emulator.stdout is not None
+    endpoint = re.search(r"http://\S+:\d+", emulator.stdout.readline())
+    assert endpoint is not None
+    yield env | {"AZURE_BATCH_ACCOUNT": "myaccount", "AZURE_BATCH_ENDPOINT": endpoint.group()}
+    emulator.send_signal(signal.SIGTERM)
+    emulator.communicate(timeout=20)
+
+
+def test_every_command_is_known_here() -> None:
+    """
+    A command that is new in the README needs a test.
+    """
+    known = (
+        r"python3 -m venv |export AZURE_BATCH_|bulksubmit submit |cat tasks|bulksubmit emulator "
+    )
+
+    assert [line for line in COMMANDS if not re.match(known, line)] == []
+
+
+def test_ci_runs_the_two_commands() -> None:
+    """
+    The two commands of a newcomer are what CI runs, taken from the README itself.
+    """
+    newcomers = [line for line in COMMANDS if line.startswith("python3 -m venv")]
+
+    assert [line.split("&& ")[-1] for line in newcomers] == [
+        ".venv/bin/bulksubmit demo",
+        ".venv/bin/pytest",
+    ]
+    assert "README.md" in (ROOT / ".ci" / "run").read_text("utf-8")
+
+
+def test_the_demo_converges(shell: dict[str, str]) -> None:
+    """
+    The demo, here with fewer tasks, ends with what the emulator lists.
+    """
+    done = subprocess.run(
+        ["bulksubmit", "demo", "--tasks", "3000"],
+        env=shell,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert "the emulator lists 3,000 different tasks, as many as were added" in done.stdout
+
+
+def test_exports_name_what_submit_reads(shell: dict[str, str]) -> None:
+    """
+    The variables that the README exports are set by its commands, and known to submit's help.
+    """
+    exports = [line for line in COMMANDS if line.startswith("export")]
+    script = "\n".join([*exports, "env"])
+    done = subprocess.run(
+        ["sh", "-c", script], env=shell, capture_output=True, text=True, check=True
+    )
+
+    assert f"AZURE_BATCH_ACCESS_KEY={KEY}" in done.stdout.splitlines()
+    help_text = subprocess.run(
+        ["bulksubmit", "submit", "--help"], env=shell, capture_output=True, text=True, check=True
+    ).stdout
+    for line in exports:
+        assert re.findall(r"AZURE_BATCH_\w+", line)[0] in help_text
+
+
+def test_submit_commands(shell: dict[str, str], tmp_path: Path) -> None:
+    """
+    The first run adds both tasks; the piped one, of the same tasks, prints one JSON object.
+    """
+    first, piped = (line for line in COMMANDS if "bulksubmit submit" in line)
+
+    done = subprocess.run(
+        first, shell=True, cwd=tmp_path, env=shell, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^ +added +2$", done.stdout, flags=re.MULTILINE)
+
+    done = subprocess.run(
+        piped, shell=True, cwd=tmp_path, env=shell, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 6
+    assert orjson.loads(done.stdout)["rejected"] == 2
+    results = (tmp_path / "results.ndjson").read_text().splitlines()
+    assert [orjson.loads(row)["code"] for row in results] == ["TaskExists", "TaskExists"]
+
+
+def test_library_snippet(shell: dict[str, str], tmp_path: Path) -> None:
+    """
+    The library example runs as it stands.
+    """
+    (snippet,) = blocks("python")
+
+    done = subprocess.run(
+        [sys.executable, "-c", snippet],
+        cwd=tmp_path,
+        env=shell,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "2 added, 0 rejected\n"
+
+
+def test_emulator_command(shell: dict[str, str]) -> None:
+    """
+    The emulator says where it is, and ends in order when told to.
+    """
+    (command,) = (line for line in COMMANDS if line.startswith("bulksubmit emulator"))
+    emulator = subprocess.Popen(command.split(), env=shell, stdout=subprocess.PIPE, text=True)
+    assert emulator.stdout is not None
+
+    assert re.match(r"emulator at http://127\.0\.0\.1:\d+, ", emulator.stdout.readline())
+    emulator.send_signal(signal.SIGTERM)
+    emulator.communicate(timeout=20)
+    assert emulator.returncode == 0
