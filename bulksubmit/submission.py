@@ -4,7 +4,7 @@ import re
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from random import Random
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
@@ -230,6 +230,11 @@ class Submission:
                 raise self._error from None
             return []
 
+    def close(self) -> None:
+        """Nobody takes outcomes in any more."""
+        self._to_consumer.close()
+        self._lists.close()
+
     def stop(self, error: NotConverged) -> None:
         """End the run in order."""
         self._beginning.cancel()
@@ -356,13 +361,14 @@ async def submit(
 async def running(submission: Submission) -> AsyncIterator[Outcomes]:
     """The outcomes of a submission that runs as long as the context lasts."""
     raised: Exception | None = None
-    async with anyio.create_task_group() as background:
-        background.start_soon(submission.run)
-        try:
-            yield Outcomes(submission)
-        except Exception as error:  # noqa: BLE001 - out of the group, which would wrap it
-            raised = error
-        background.cancel_scope.cancel()
+    with closing(submission):
+        async with anyio.create_task_group() as background:
+            background.start_soon(submission.run)
+            try:
+                yield Outcomes(submission)
+            except Exception as error:  # noqa: BLE001 - out of the group, which would wrap it
+                raised = error
+            background.cancel_scope.cancel()
     if raised:
         raise raised
 
