@@ -4,7 +4,7 @@ import math
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulksubmit.core.pacing import (
@@ -20,6 +20,7 @@ from bulksubmit.core.pacing import (
 from tests.core.helpers import FixedRandom
 
 
+@settings(deadline=None)
 @given(at_s=st.floats(0.0, 1e9))
 def test_the_grid_is_common_and_never_early(at_s: float) -> None:
     """
@@ -106,6 +107,7 @@ def test_the_budget_is_bounded(earns: str) -> None:
     assert resent == 100
 
 
+@settings(deadline=None)
 @given(
     start_s=st.floats(0.0, 1e9),
     gaps_s=st.lists(st.floats(0.0, 3.0), max_size=60),

@@ -6,7 +6,7 @@ from random import Random
 from statistics import mean
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulksubmit.core.model import Task
@@ -75,6 +75,7 @@ def test_collections_are_full_and_within_their_bounds(size: Size, seed: int) -> 
     assert mean(fill[:-1]) >= 0.95
 
 
+@settings(deadline=None)
 @given(
     names=st.lists(st.sampled_from(["a", "A", "b", "B", "c", "dd", "Dd", "e"]), max_size=60),
     sizes=st.lists(st.integers(30, 400), min_size=1, max_size=60),
@@ -192,6 +193,7 @@ def test_fills_means_that_a_bound_is_reached() -> None:
     assert fills(large, tasks_max=100, bytes_max=BYTES_MAX)
 
 
+@settings(deadline=None)
 @given(count=st.integers(2, 100))
 def test_halves_are_the_whole(count: int) -> None:
     """

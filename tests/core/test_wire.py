@@ -4,7 +4,7 @@ import json
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulksubmit.core.model import (
@@ -161,6 +161,7 @@ DAMAGED = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(body=st.binary() | JSON.map(lambda value: json.dumps(value).encode()) | DAMAGED)
 def test_any_bytes_give_results_or_a_wire_error(body: bytes) -> None:
     """
