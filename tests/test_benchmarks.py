@@ -1,0 +1,57 @@
+"""The benchmarks run; what they measure is for people to read, and never asserted."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.task_file import task_file
+
+ROOT = Path(__file__).parents[1]
+
+
+def flood(*arguments: str) -> str:
+    command = [sys.executable, "-m", "benchmarks.flood", *arguments]
+    ended = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+def test_flood_ends_with_a_table(tmp_path: Path) -> None:
+    """
+    A small flood ends well, with a row for each case: the start-up, and what was asked for.
+    """
+    printed = flood(
+        *("1m-failing", "--tasks-max", "500", "--rounds", "1", "--folder", str(tmp_path))
+    )
+
+    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")]
+    assert [row[:2] for row in rows] == [
+        ["| case", "tasks"],
+        ["| start-up", "100"],
+        ["| 1m-failing", "500"],
+    ]
+    assert {len(row) for row in rows} == {9}
+
+
+def test_task_files_are_reused(tmp_path: Path) -> None:
+    """
+    A task file is written once; one that is cut off is written again, the same.
+    """
+    path = task_file(tmp_path, tasks=3, task_bytes=300)
+    whole, written = path.read_bytes(), path.stat().st_mtime_ns
+
+    assert [len(line) for line in whole.splitlines()] == [300] * 3
+    assert task_file(tmp_path, tasks=3, task_bytes=300).stat().st_mtime_ns == written
+
+    path.write_bytes(whole[:-1])
+
+    assert task_file(tmp_path, tasks=3, task_bytes=300).read_bytes() == whole
+
+
+def test_emulator_memory_is_told(tmp_path: Path) -> None:
+    """
+    The emulator's memory is measured with as many tasks as were asked for.
+    """
+    printed = flood("--emulator-memory", "--tasks-max", "1000", "--folder", str(tmp_path))
+
+    assert "1,000 tasks" in printed.splitlines()[-1]
