@@ -193,13 +193,13 @@ def _account_key(path: Path | None) -> tuple[str, bool]:
     """The account's key, and whether the user gave it: such a key is never shown."""
     from bulksubmit.core.sharedkey import decode_key  # noqa: PLC0415  As above.
 
-    text = path.read_text() if path is not None else os.environ.get(_KEY_VARIABLE)
-    if text is None:
-        return base64.b64encode(secrets.token_bytes(64)).decode(), False
+    source = str(path) if path is not None else _KEY_VARIABLE
     try:
+        text = path.read_text() if path is not None else os.environ.get(_KEY_VARIABLE)
+        if text is None:
+            return base64.b64encode(secrets.token_bytes(64)).decode(), False
         decode_key(text)
     except ValueError as error:
-        source = str(path) if path is not None else _KEY_VARIABLE
         raise click.UsageError(f"{source}: {error}") from None
     return text.strip(), True
 

@@ -156,6 +156,8 @@ class Service:
                 answer, tasks = self._perform(plan, body, stamp)
             except ServiceError as error:
                 answer = answers.refusal(stamp, error)
+            except RecursionError:  # Someone asks for a task that is nested a thousand deep.
+                answer = answers.refusal(stamp, ServiceError("InternalError"))
             answer = self._spoil(plan.fault, answer)
         if plan.hang_up or plan.fault is Fault.DROP_AFTER:
             self._note(plan, None, now_s, len(body), tasks)

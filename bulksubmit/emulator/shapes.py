@@ -45,8 +45,8 @@ def show_task(origin: str, job: Job, task: StoredTask) -> dict[str, object]:
     """A CloudTask, its members in the recorded order.
 
     Raises:
-        ServiceError: InternalError if what was sent cannot be shown, such as half a surrogate
-            pair: the bytes of a body are kept as they came.
+        ServiceError: InternalError if what was sent cannot be shown, such as 1e999: the bytes of
+            a body are kept as they came.
     """
     try:
         sent: dict[str, object] = orjson.loads(task.body)

@@ -51,6 +51,11 @@ class SortedIds:
         self._fresh: list[str] = []
         self._runs: list[list[str]] = []
 
+    @property
+    def runs(self) -> int:
+        """How many sorted runs there are."""
+        return len(self._runs)
+
     def append(self, task_id: str) -> None:
         """Take in an ID that is not there yet."""
         self._fresh.append(task_id)

@@ -1,0 +1,114 @@
+"""Jobs, single tasks, and requests that name neither."""
+
+import orjson
+import pytest
+
+from tests.emulator.calls import ADD, VERSION, add, answer_of, error_of, make_body, make_service
+
+POOL = {"poolId": "pool"}
+
+
+def test_a_job_is_created_and_shown() -> None:
+    """POST /jobs makes a job that takes tasks; GET fills in what was not sent."""
+    service = make_service()
+    sent = {"id": "Job-2", "poolInfo": POOL, "usesTaskDependencies": True, "displayName": "two"}
+
+    created = answer_of(service, "POST", f"/jobs?{VERSION}", orjson.dumps(sent))
+    shown = answer_of(service, "GET", f"/jobs/job-2?{VERSION}")
+
+    assert (created.status, created.body) == (201, b"")
+    job = orjson.loads(shown.body)
+    assert sent.items() <= job.items()
+    assert job["onAllTasksComplete"] == "noaction"
+    assert shown.headers["ETag"] == job["eTag"] == created.headers["ETag"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b'{"id":"J1","poolInfo":{}}', 409, "JobExists"),
+        (b'{"poolInfo":{}}', 400, "MissingRequiredProperty"),
+        (b'{"id":"j2"}', 400, "MissingRequiredProperty"),
+        (b'{"id":"a b","poolInfo":{}}', 400, "InvalidPropertyValue"),
+        (b"[]", 400, "InvalidRequestBody"),
+        (b"{", 400, "InvalidRequestBody"),
+    ],
+)
+def test_a_bad_job_is_refused(body: bytes, status: int, code: str) -> None:
+    """IDs are taken ignoring case; id and poolInfo are required."""
+    answer = answer_of(make_service(), "POST", f"/jobs?{VERSION}", body)
+
+    assert error_of(answer)[:2] == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "status", "code"),
+    [
+        ("POST", f"/jobs/j2/addtaskcollection?{VERSION}", 404, "JobNotFound"),
+        ("GET", f"/jobs/j2?{VERSION}", 404, "JobNotFound"),
+        ("GET", f"/jobs/j2/tasks?{VERSION}", 404, "JobNotFound"),
+        ("GET", f"/jobs/j1/tasks/a?{VERSION}", 404, "TaskNotFound"),
+        ("GET", f"/pools?{VERSION}", 404, "ResourceNotFound"),
+        ("GET", f"/?{VERSION}", 404, "ResourceNotFound"),
+        ("GET", f"/jobs/j1/addtaskcollection?{VERSION}", 405, "UnsupportedHttpVerb"),
+        ("PUT", f"/jobs/j1/tasks/a?{VERSION}", 405, "UnsupportedHttpVerb"),
+        ("POST", "/jobs/j1/addtaskcollection", 400, "MissingRequiredQueryParameter"),
+        ("GET", "/jobs/j1?api-version=2016-07-01.3.1", 400, "UnsupportedRequestVersion"),
+        ("GET", f"/jobs/j1?{VERSION}&timeout=soon", 400, "InvalidQueryParameterValue"),
+        ("GET", f"/jobs/j1?{VERSION}&timeout=0", 400, "InvalidQueryParameterValue"),
+    ],
+)
+def test_refusals(method: str, target: str, status: int, code: str) -> None:
+    """What is not there, not known or not said has its own code."""
+    answer = answer_of(make_service(), method, target, make_body("a"))
+
+    assert error_of(answer)[:2] == (status, code)
+
+
+@pytest.mark.parametrize("version", ["2024-07-01.20.0", "2025-06-01"])
+def test_two_versions_are_spoken(version: str) -> None:
+    """Both answer alike; names in the query and words in the path are matched ignoring case."""
+    service = make_service()
+    target = f"/Jobs/J1/AddTaskCollection?API-Version={version}&timeOut=30"
+
+    assert answer_of(service, "POST", target, make_body("a")).status == 200
+
+
+def test_client_request_id_comes_back_if_asked_for() -> None:
+    """It is echoed only with return-client-request-id: true, in answers good and bad."""
+    service = make_service()
+    named = {"client-request-id": "mine"}
+    asking = named | {"return-client-request-id": "True"}
+
+    for target in (ADD, f"/jobs/j2?{VERSION}"):
+        with_it = answer_of(service, "POST", target, make_body("a"), headers=asking)
+        without = answer_of(service, "POST", target, make_body("a"), headers=named)
+
+        assert with_it.headers["client-request-id"] == "mine"
+        assert "client-request-id" not in without.headers
+
+
+def test_a_task_shows_what_was_sent() -> None:
+    """GET task gives back each member that was sent, and fills in the rest."""
+    service = make_service()
+    sent = {
+        "id": "a",
+        "commandLine": "x",
+        "displayName": "A",
+        "environmentSettings": [{"name": "N", "value": "v"}],
+        "constraints": {"maxTaskRetryCount": 3},
+        "dependsOn": None,
+    }
+    add(service, orjson.dumps({"value": [sent]}))
+
+    task = orjson.loads(answer_of(service, "GET", f"/jobs/j1/tasks/a?{VERSION}").body)
+
+    assert task["environmentSettings"] == sent["environmentSettings"]
+    assert task["displayName"] == "A"
+    assert task["constraints"] == {
+        "maxWallClockTime": "P10675199DT2H48M5.4775807S",
+        "retentionTime": "P7D",
+        "maxTaskRetryCount": 3,
+    }
+    assert task["userIdentity"]["autoUser"] == {"scope": "pool", "elevationLevel": "nonadmin"}
+    assert "dependsOn" not in task
