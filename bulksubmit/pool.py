@@ -104,14 +104,15 @@ class Pool:
         """Post collections until every task is settled, the run gives up, or it is stopped.
 
         Look at ``error`` and ``gave_up`` afterwards: an exception from inside the task group
-        would cut off the answers that are still in flight.
+        would cut off the answers that are still in flight. What is recorded is delivered, even
+        if that takes the consumer longer than ``drain_s``.
         """
-        async with anyio.create_task_group() as posts:
-            converged = await self._send_all(posts)
+        async with anyio.create_task_group() as deliveries, anyio.create_task_group() as posts:
+            converged = await self._send_all(posts, deliveries)
             if not converged:
                 posts.cancel_scope.deadline = anyio.current_time() + self._drain_s
 
-    async def _send_all(self, posts: TaskGroup) -> bool:
+    async def _send_all(self, posts: TaskGroup, deliveries: TaskGroup) -> bool:
         while not self._stopped:
             step = self._reconciler.next_step(
                 now_s=anyio.current_time(), in_flight_max=self._limit.value - self._delivering
@@ -119,7 +120,7 @@ class Pool:
             match step:
                 case Send(attempt):
                     self.room.set()
-                    posts.start_soon(self._post, attempt)
+                    posts.start_soon(self._post, attempt, deliveries)
                 case Wait(until_s):
                     await self.work.wait(until_s)
                 case GiveUp(reason):
@@ -129,7 +130,7 @@ class Pool:
                     return True
         return False
 
-    async def _post(self, attempt: Attempt) -> None:
+    async def _post(self, attempt: Attempt, deliveries: TaskGroup) -> None:
         try:
             reply = await self._transport.add(attempt)
             outcomes = self._reconciler.settle(attempt, reply, now_s=anyio.current_time())
@@ -138,9 +139,13 @@ class Pool:
         except Exception as error:  # noqa: BLE001 - taken in like the other answers
             self.stop(error)
             return
-        self._delivering += 1
+        if outcomes:
+            self._delivering += 1
+            deliveries.start_soon(self._hand_over, outcomes)
+            self.room.set()
         self.work.set()
-        self.room.set()
+
+    async def _hand_over(self, outcomes: list[Outcome]) -> None:
         await self._deliver(outcomes)
         self._delivering -= 1
         self.work.set()

@@ -127,6 +127,7 @@ class Reconciler:
         self._held_until_s: float | None = None  # What observers were told last.
         self._bytes = BytesBound(bounds.bytes_max)
         self._progress_s = 0.0  # When a task was last settled, or sending began.
+        self._barred = False  # When last asked, no place was free to try anything.
         self._give_up: GiveUp | None = None
         self.sealed = False
         self.unsettled = 0
@@ -186,11 +187,12 @@ class Reconciler:
 
         Args:
             now_s: Never less than in an earlier call.
-            in_flight_max: How many attempts may be in flight.
+            in_flight_max: How many attempts may be in flight; none, or less, while others have
+                their places.
         """
         if not self.unsettled:
             return Converged() if self.sealed else Wait(math.inf)
-        gives_up_s = self._gives_up_s(now_s)
+        gives_up_s = self._gives_up_s(now_s, in_flight_max)
         if self._give_up:
             return self._give_up
         if len(self._in_flight) >= in_flight_max:
@@ -207,10 +209,14 @@ class Reconciler:
             return Wait(min(ready_s, gives_up_s))
         return Send(self._start(backlog.next(now_s, tasks_max=tasks_max, bytes_max=bytes_max)))
 
-    def _gives_up_s(self, now_s: float) -> float:
+    def _gives_up_s(self, now_s: float, in_flight_max: int) -> float:
         """When the run gives up if nothing is settled before."""
-        if not self._in_flight and not self._troubles:
-            self._progress_s = now_s  # Nothing was being tried: the source was slow.
+        flying, barred = bool(self._in_flight), self._barred
+        self._barred = in_flight_max < 1 and not flying
+        if barred or self._barred or not (flying or self._troubles):
+            # Nothing was being tried: the source was slow, or the consumer, to whom the
+            # others with a place hand their outcomes.
+            self._progress_s = now_s
         timeout_s = self._bounds.retry_timeout_s
         if now_s >= self._progress_s + timeout_s and not self._give_up:
             last = self._hold.reason or "no reply"
@@ -293,7 +299,7 @@ class Reconciler:
             self._press(attempt, reason, None, in_doubt=True, now_s=now_s)
             return []
         self._hold.clean()
-        self._backlog.budget.earn()
+        self._backlog.budget.earn(resent=attempt.resent > 0)
         self._bytes.clean()
         self._again(again, now_s, in_doubt=True, pressed=False)
         return outcomes

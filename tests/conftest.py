@@ -1,0 +1,22 @@
+"""What every test starts from: no run of this machine's user, no account of theirs."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def state_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the test's runs keep their files."""
+    return tmp_path_factory.mktemp("state")
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_the_user(state_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith(("AZURE_", "BULKSUBMIT_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("BULKSUBMIT_STATE_DIR", str(state_folder))
+    # azure-identity would ask the cloud's own address for a managed identity otherwise.
+    monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")

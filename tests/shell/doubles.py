@@ -1,0 +1,259 @@
+"""A service in process, and what is needed to run a pool or a submission against it."""
+
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+import anyio
+
+from bulksubmit.core.events import Event, Observer, RequestEnded
+from bulksubmit.core.model import Attempt, Lost, Outcome, Reply, Task
+from bulksubmit.core.wire import Job
+from bulksubmit.observe.report import Report, Tally
+from bulksubmit.producer import open_source
+from bulksubmit.producer.source import Admit, AnySource
+from bulksubmit.service.replies import Unavailable
+from bulksubmit.settings import Settings
+from bulksubmit.submission import Outcomes, Submission, running
+from tests.core.helpers import answered
+
+Answering = Callable[[Attempt, float], Reply]
+Beside = Callable[[Outcomes], Coroutine[object, object, None]]
+
+
+def adds(attempt: Attempt, _now_s: float) -> Reply:
+    """Every task is added."""
+    return answered(attempt.tasks)
+
+
+def rejects(attempt: Attempt, _now_s: float) -> Reply:
+    """Every task is rejected."""
+    return answered(attempt.tasks, "ClientError", "InvalidPropertyValue")
+
+
+def server_errors(attempt: Attempt, _now_s: float) -> Reply:
+    """Every task ends in a servererror."""
+    return answered(attempt.tasks, "ServerError", "InternalError")
+
+
+def bad_gateway(_attempt: Attempt, _now_s: float) -> Reply:
+    """Nothing answers but a gateway."""
+    return Lost("502", sent=True)
+
+
+class FakeService:
+    """Answers each attempt after a while, and remembers.
+
+    Attributes:
+        reply: What it answers; may raise.
+        reply_s: How long an answer takes, each or by its attempt.
+        job: What it says of the job; an exception is raised.
+        job_s: How long it takes to say so.
+        observer: Told of each attempt as it ends, like a Transport's.
+        sent: Every attempt, in order, with its time.
+        in_flight: Attempts not answered yet.
+        in_flight_peak: The most there ever were.
+        ended: How many were answered; the others were cut off.
+    """
+
+    def __init__(
+        self, reply: Answering = adds, *, reply_s: float | Callable[[Attempt], float] = 1.0
+    ) -> None:
+        self.reply, self.reply_s = reply, reply_s
+        self.job: Job | Unavailable | Exception = Job("job-1", "active")
+        self.job_s = 0.0
+        self.observer: Observer = lambda _: None
+        self.sent: list[tuple[float, Attempt]] = []
+        self.in_flight = self.in_flight_peak = self.ended = 0
+
+    async def get_job(self) -> Job | Unavailable:
+        await anyio.sleep(self.job_s)
+        if isinstance(self.job, Exception):
+            raise self.job
+        return self.job
+
+    async def add(self, attempt: Attempt) -> Reply:
+        self.sent.append((anyio.current_time(), attempt))
+        self.in_flight += 1
+        self.in_flight_peak = max(self.in_flight_peak, self.in_flight)
+        word = "lost"
+        try:
+            reply_s = self.reply_s
+            await anyio.sleep(reply_s if isinstance(reply_s, float | int) else reply_s(attempt))
+            word = "ended"
+            reply = self.reply(attempt, anyio.current_time())
+            word = type(reply).__name__.lower()
+        finally:
+            self.in_flight -= 1
+            self.observer(_request_ended(attempt, word))
+        self.ended += 1
+        return reply
+
+    @property
+    def sent_s(self) -> list[float]:
+        """When each attempt was sent."""
+        return [at_s for at_s, _ in self.sent]
+
+    @property
+    def tasks(self) -> list[Task]:
+        """Every task of every attempt, in the order of sending."""
+        return [task for _, attempt in self.sent for task in attempt.tasks]
+
+
+def _request_ended(attempt: Attempt, reply: str) -> RequestEnded:
+    return RequestEnded(
+        operation="add_task_collection",
+        attempt=attempt.number,
+        client_request_id=attempt.client_request_id,
+        request_id=None,
+        status=None,
+        reply=reply,
+        reason=None,
+        tasks=len(attempt.tasks),
+        resent=attempt.resent,
+        bytes_sent=0,
+        latency_s=0.0,
+    )
+
+
+@dataclass
+class Blocks:
+    """A source that is at hand as tasks: one block after another, each after its pause.
+
+    Attributes:
+        blocks: Each with how long it takes to come.
+        error: What is raised after the last one, if anything.
+        read_s: When each block was asked for.
+    """
+
+    blocks: Iterable[tuple[float, list[Task]]]
+    error: Exception | None = None
+    name: str = "blocks"
+    bytes_total: int | None = None
+    admitted: list[Task] = field(default_factory=list)
+
+    async def read(self, admit: Admit) -> None:
+        for pause_s, tasks in self.blocks:
+            await anyio.sleep(pause_s)
+            await admit(tasks, 0)
+            self.admitted += tasks
+        if self.error:
+            raise self.error
+
+    def close(self) -> None:
+        pass
+
+
+def spec(number: int, *, body_bytes: int = 0) -> bytes:
+    """The task ``t<number>`` as bytes, of at least so many."""
+    head = b'{"id":"t%d","commandLine":"' % number
+    return head + b"x" * max(1, body_bytes - len(head) - 2) + b'"}'
+
+
+def lines(count: int, *, first: int = 0) -> bytes:
+    """So many tasks, one a line."""
+    return b"".join(spec(n) + b"\n" for n in range(first, first + count))
+
+
+async def slowly(
+    specs: Iterable[bytes], *, pause_s: float, stays_open_s: float = 0.0
+) -> AsyncIterator[bytes]:
+    """Task by task with a pause before each; after the last one it is not at its end yet."""
+    for each in specs:
+        await anyio.sleep(pause_s)
+        yield each
+    await anyio.sleep(stays_open_s)
+
+
+@dataclass
+class Ended:
+    """How a run ended.
+
+    Attributes:
+        report: The final account.
+        outcomes: What the consumer was handed.
+        error: What iteration raised at the end.
+    """
+
+    report: Report
+    outcomes: list[Outcome]
+    error: Exception | None
+
+
+def make_submission(
+    source: AnySource | Blocks,
+    service: FakeService,
+    settings: Settings | None = None,
+    observer: Callable[[Event], None] = lambda _: None,
+) -> Submission:
+    """A submission on the running loop; the same jitter each time."""
+    tally = Tally(anyio.current_time)
+
+    def tell(event: Event, /) -> None:
+        tally(event)
+        observer(event)
+
+    service.observer = tell
+    return Submission(
+        source if isinstance(source, Blocks) else open_source(source),
+        service,
+        job_id="job-1",
+        settings=settings or Settings(),
+        observer=tell,
+        tally=tally,
+        random=Random(1),
+    )
+
+
+async def flood(
+    source: AnySource | Blocks,
+    service: FakeService,
+    settings: Settings | None = None,
+    *,
+    beside: Beside | None = None,
+    pause_s: float = 0.0,
+) -> Ended:
+    """Run a submission to its end.
+
+    Args:
+        source: What to submit.
+        service: Where to.
+        settings: How.
+        beside: Runs along with it, and is cut off at its end.
+        pause_s: How long the consumer takes for each outcome.
+    """
+    taken: list[Outcome] = []
+    error: Exception | None = None
+    async with running(make_submission(source, service, settings)) as outcomes:
+        async with anyio.create_task_group() as group:
+            if beside:
+                group.start_soon(beside, outcomes)
+            try:
+                async for outcome in outcomes:
+                    taken.append(outcome)
+                    if pause_s:
+                        await anyio.sleep(pause_s)
+            except Exception as raised:  # noqa: BLE001 - the test looks at it
+                error = raised
+            group.cancel_scope.cancel()
+        report = outcomes.report
+    assert_adds_up(report)
+    return Ended(report, taken, error)
+
+
+def stopping(after_s: float, reason: str = "told to") -> Beside:
+    """Stops a run after a while."""
+
+    async def stop(outcomes: Outcomes) -> None:
+        await anyio.sleep(after_s)
+        outcomes.stop(reason)
+
+    return stop
+
+
+def assert_adds_up(report: Report) -> None:
+    """Every task that was read is in exactly one place."""
+    parts = (report.added, report.existed, report.rejected, report.abandoned, report.unsettled)
+    assert report.total == sum(parts)
+    assert report.in_doubt <= report.unsettled
+    assert report.existed_own <= report.existed
