@@ -4,7 +4,8 @@
     hold      after as many pressure replies in a row as attempts were in flight, everything
               waits but one probe: 0.5 s later, then 1, 2, … 30, each less up to a half of it
     budget    sending pressure tasks again costs a token: 10 at the start, 1 a second,
-              0.2 for each clean reply, never more than 100
+              0.2 for each clean reply, the token back if what was sent again came through,
+              never more than 100
 
 *Pressure* is a reply that settles nothing: throttled, lost, or servererror for every task.
 Clients without such a brake send 230 to 480 requests a second to a service that is down.
@@ -70,9 +71,17 @@ class RetryBudget:
         self._tokens = BUDGET_START
         self._counted_s = -math.inf
 
-    def earn(self) -> None:
-        """A clean reply has come."""
-        self._tokens = min(BUDGET_MAX, self._tokens + BUDGET_PER_CLEAN_REPLY)
+    def earn(self, *, resent: bool) -> None:
+        """A clean reply has come.
+
+        Args:
+            resent: Whether the attempt held tasks that were sent before. Such a reply brings a
+                whole token back: when nothing but such tasks is left, a run would crawl at
+                1.25 collections a second through a service that is well again. (100,000 tasks,
+                50 requests/s taken and the rest answered 429: 23 s so, and 732 s otherwise.)
+        """
+        earned = 1.0 if resent else BUDGET_PER_CLEAN_REPLY
+        self._tokens = min(BUDGET_MAX, self._tokens + earned)
 
     def ready_s(self, now_s: float) -> float:
         """When the next token can be spent: now, or later."""

@@ -79,7 +79,7 @@ def test_five_clean_replies_earn_one_resend() -> None:
     for _ in range(10):
         budget.spend(0.0)
     for _ in range(5):
-        budget.earn()
+        budget.earn(resent=False)
 
     assert budget.ready_s(0.0) == pytest.approx(0.0, abs=1e-9)
     budget.spend(0.0)
@@ -95,7 +95,7 @@ def test_the_budget_is_bounded(earns: str) -> None:
     budget.ready_s(now_s)
     if earns == "replies":
         for _ in range(100_000):
-            budget.earn()
+            budget.earn(resent=False)
     else:
         now_s = 100_000.0
 
@@ -124,7 +124,7 @@ def test_the_budget_can_be_spent_when_it_says(
     for place, gap_s in enumerate(gaps_s):
         now_s += gap_s
         for _ in range(clean[place % len(clean)]):
-            budget.earn()
+            budget.earn(resent=False)
         for _ in range(5):
             ready_s = budget.ready_s(now_s)
             assert now_s <= ready_s <= now_s + 1.0

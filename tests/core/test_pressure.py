@@ -191,6 +191,20 @@ def test_resending_under_pressure_costs_the_retry_budget() -> None:
     assert now_s == pytest.approx(1.6)
 
 
+def test_a_resend_that_comes_through_costs_nothing() -> None:
+    """
+    A service that is well again is not kept waiting: each clean reply to a resend brings its
+    token back, so that the next one may go at once.
+    """
+    reconciler = pressed(tasks=4_200)
+    for _ in range(30):
+        attempt = sent(reconciler, 0.0)
+        assert attempt.resent == 100
+        reconciler.settle(attempt, answered(attempt.tasks), now_s=0.0)
+
+    reconciler.check()
+
+
 def test_fresh_tasks_cost_no_retry_budget() -> None:
     """
     When the budget is spent, fresh tasks go on.
