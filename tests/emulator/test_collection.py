@@ -1,5 +1,6 @@
 """Add collection: what becomes of a collection's tasks."""
 
+import json
 from datetime import UTC, datetime
 
 import orjson
@@ -93,6 +94,8 @@ def test_the_error_of_an_existing_task_has_no_values() -> None:
         ({"id": "a\n", "commandLine": "x"}, "InvalidPropertyValue", {"PropertyName", "Reason"}),
         ({"id": "a" * 65, "commandLine": "x"}, "InvalidPropertyValue", {"PropertyName", "Reason"}),
         ({"id": 7, "commandLine": "x"}, "InvalidPropertyValue", {"PropertyName", "Reason"}),
+        ({"id": 10**30, "commandLine": "x"}, "InvalidPropertyValue", {"PropertyName", "Reason"}),
+        ({"id": 'a"b', "commandLine": "x"}, "InvalidPropertyValue", {"PropertyName", "Reason"}),
         ({"id": "a", "commandLine": 7}, "InvalidPropertyValue", {"PropertyName", "Reason"}),
         ({"id": "a", "commandLine": ""}, "InvalidPropertyValue", {"PropertyName", "Reason"}),
     ],
@@ -100,7 +103,7 @@ def test_the_error_of_an_existing_task_has_no_values() -> None:
 def test_a_bad_task_fails_alone(task: dict[str, object], code: str, values: set[str]) -> None:
     """A task without a valid ID or command line is a ClientError; its neighbours are added."""
     service = make_service()
-    body = orjson.dumps({"value": [task, {"id": "good", "commandLine": "x"}]})
+    body = json.dumps({"value": [task, {"id": "good", "commandLine": "x"}]}).encode()
 
     results = add(service, body)
 
