@@ -92,8 +92,8 @@ def assert_alike(answer: Answer, name: str) -> None:
     expected = recorded_headers(name)
     actual = {header.lower(): value for header, value in answer.headers.items()}
     assert answer.status == recording(name)["response"]["status"]
-    # The recordings of 2016 lack X-Content-Type-Options, later ones have it; the documentation's example
-    # shows one header alone.
+    # The recordings of 2016 lack X-Content-Type-Options, later ones have it; the documentation's
+    # example shows one header alone.
     if name != "62-documented-add-taskexists":
         assert actual.keys() | {"x-content-type-options"} == expected.keys() | {
             "x-content-type-options"
