@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from random import Random
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -150,7 +150,6 @@ class Submission:
             self._ended = self.report
             if isinstance(self._error, BulkSubmitError):
                 self._error.report = self._ended
-            self._files.close()
             self._to_consumer.close()
 
     async def _submit(self) -> None:
@@ -162,11 +161,14 @@ class Submission:
             producer.start_soon(self._produce)
             await self._pool.run()
             producer.cancel_scope.cancel()
-        if self._pool.error:
-            raise self._pool.error
-        if self._pool.gave_up:
-            await self._take(self._reconciler.abandon(self._pool.gave_up))
-            raise NotConverged(self._pool.gave_up)
+        error, gave_up = self._pool.error, self._pool.gave_up
+        # Stopped or not: the answers that were in flight may have settled the last tasks.
+        converged = self._reconciler.sealed and not self._reconciler.unsettled
+        if gave_up and not error:
+            await self._take(self._reconciler.abandon(gave_up))
+            error = NotConverged(gave_up)
+        if error and not (converged and isinstance(error, NotConverged)):
+            raise error
 
     async def _produce(self) -> None:
         """From the source to the reconciler, to the source's end."""
@@ -226,17 +228,19 @@ class Submission:
         try:
             return await self._lists.receive()
         except anyio.EndOfStream:
-            if self._error:
-                raise self._error from None
-            return []
+            pass
+        if self._error:  # Raised out here, so that its own cause and context stay with it.
+            raise self._error
+        return []
 
     def close(self) -> None:
-        """Nobody takes outcomes in any more."""
+        """Nobody takes outcomes in any more; run() has ended, or was never begun."""
+        self._files.close()
         self._to_consumer.close()
         self._lists.close()
 
-    def stop(self, error: NotConverged) -> None:
-        """End the run in order."""
+    def stop(self, error: Exception) -> None:
+        """Send nothing more, take in the answers in flight, and end with this error."""
         self._beginning.cancel()
         self._pool.stop(error)
 
@@ -288,7 +292,8 @@ async def stream(
         endpoint: The account's, such as ``https://myaccount.westeurope.batch.azure.com``.
         credential: SharedKey, EntraToken, or an async credential of azure-identity.
         settings: How it should go.
-        observer: Told of each request and more, as it happens.
+        observer: Told of each request and more, as it happens. What it raises, which it should
+            not, ends the run.
 
     Raises:
         SettingsError: if the settings are out of their bounds.
@@ -303,7 +308,7 @@ async def stream(
         raise SettingsError(f"the job's id {job_id!r} cannot be one: {reason}")
     settings = settings or Settings()
     tally = Tally(anyio.current_time)
-    tell = _both(tally, observer) if observer else tally
+    tell = _Telling(tally, observer)
     transport = Transport(
         endpoint,
         job_id,
@@ -312,17 +317,19 @@ async def stream(
         observer=tell,
         api_version=settings.api_version,
     )
-    submission = Submission(
-        open_source(source),
-        transport,
-        job_id=job_id,
-        settings=settings,
-        observer=tell,
-        tally=tally,
-        random=Random(),  # noqa: S311 - jitter, no secrets
-    )
-    async with transport, running(submission) as outcomes:
-        yield outcomes
+    with closing(open_source(source)) as opened:
+        submission = Submission(
+            opened,
+            transport,
+            job_id=job_id,
+            settings=settings,
+            observer=tell,
+            tally=tally,
+            random=Random(),  # noqa: S311 - jitter, no secrets
+        )
+        tell.stop = submission.stop
+        async with transport, running(submission) as outcomes:
+            yield outcomes
 
 
 async def submit(
@@ -360,22 +367,38 @@ async def submit(
 @asynccontextmanager
 async def running(submission: Submission) -> AsyncIterator[Outcomes]:
     """The outcomes of a submission that runs as long as the context lasts."""
-    raised: Exception | None = None
+    raised: BaseException | None = None
     with closing(submission):
         async with anyio.create_task_group() as background:
             background.start_soon(submission.run)
             try:
                 yield Outcomes(submission)
-            except Exception as error:  # noqa: BLE001 - out of the group, which would wrap it
+            except anyio.get_cancelled_exc_class():
+                raise
+            except BaseException as error:  # noqa: BLE001 - out of the group, which would wrap it
                 raised = error
             background.cancel_scope.cancel()
     if raised:
         raise raised
 
 
-def _both(first: Observer, second: Observer) -> Observer:
-    def tell(event: Event, /) -> None:
-        first(event)
-        second(event)
+class _Telling:
+    """Tells the tally, and then the user's observer.
 
-    return tell
+    Attributes:
+        stop: Given what the observer raised, which is told nothing afterwards.
+    """
+
+    def __init__(self, tally: Tally, observer: Observer | None) -> None:
+        self._tally, self._observer = tally, observer
+        self.stop: Callable[[Exception], None]
+
+    def __call__(self, event: Event, /) -> None:
+        self._tally(event)
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception as error:  # noqa: BLE001 - in here it would cost an answer
+            self._observer = None
+            self.stop(error)

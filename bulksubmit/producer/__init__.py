@@ -1,8 +1,10 @@
 """From disk, a pipe or an iterable to tasks: checked once, and then only bytes."""
 
+import io
 import os
 from typing import IO, cast
 
+from bulksubmit.errors import SourceError
 from bulksubmit.producer.items import ItemSource
 from bulksubmit.producer.lines import LineSource
 from bulksubmit.producer.source import AnySource, Source
@@ -17,8 +19,15 @@ def open_source(source: AnySource) -> Source:
     match source:
         case str() | os.PathLike():
             return LineSource.open(os.fspath(source))
+        case io.TextIOBase():
+            reason = "is open as text; open it as bytes, in mode 'rb'"
+            raise SourceError(_name(source), None, reason)
         case _ if hasattr(source, "read"):
             stream = cast("IO[bytes]", source)
-            return LineSource(stream, name=str(getattr(stream, "name", "stream")))
+            return LineSource(stream, name=_name(stream))
         case _:
             return ItemSource(source)
+
+
+def _name(stream: object) -> str:
+    return str(getattr(stream, "name", "stream"))

@@ -1,6 +1,6 @@
 """Iterables of tasks: bytes, str, dicts, or models of the official SDK."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import cast
 
 import anyio.lowlevel
@@ -29,6 +29,9 @@ class ItemSource:
         if not isinstance(items, Iterable | AsyncIterable):
             reason = f"a {type(items).__name__} is neither a path nor an iterable of tasks"
             raise SourceError("source", None, reason)
+        if isinstance(items, bytes | Mapping):
+            reason = f"a {type(items).__name__} is no iterable of tasks; put one task in a list"
+            raise SourceError("source", None, reason)
         self._items: Iterable[TaskSpec] | AsyncIterable[TaskSpec] = items
 
     async def read(self, admit: Admit) -> None:
@@ -37,6 +40,9 @@ class ItemSource:
             await _read_async(aiter(self._items), admit)
         else:
             await _read(iter(self._items), admit)
+
+    def close(self) -> None:
+        """See Source: the iterable is the caller's."""
 
 
 async def _read(items: Iterator[TaskSpec], admit: Admit) -> None:

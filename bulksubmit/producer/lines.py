@@ -125,7 +125,7 @@ class LineSource:
         Args:
             file: At its beginning.
             name: For messages.
-            owned: Whether read() closes it.
+            owned: Whether close() closes it.
         """
         self.name = name
         self._file, self._owned = file, owned
@@ -156,9 +156,11 @@ class LineSource:
             await admit(parser.finish(), 0)
         except OSError as error:
             raise SourceError(self.name, None, f"cannot be read: {error.strerror}") from error
-        finally:
-            if self._owned:
-                self._file.close()
+
+    def close(self) -> None:
+        """See Source."""
+        if self._owned:
+            self._file.close()
 
     async def _next_bytes(self) -> bytes:
         if self._pipe is None:
@@ -169,7 +171,7 @@ class LineSource:
 
 
 def _look_at(file: IO[bytes]) -> tuple[int | None, int | None]:
-    """The descriptor if it is one to wait for, and the size if it is a regular file."""
+    """The descriptor if it is a pipe's, socket's or terminal's, and the size of a file."""
     try:
         descriptor = file.fileno()
         status = os.fstat(descriptor)
@@ -177,4 +179,6 @@ def _look_at(file: IO[bytes]) -> tuple[int | None, int | None]:
         return None, None
     if stat.S_ISREG(status.st_mode):
         return None, status.st_size
-    return descriptor, None
+    if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode) or os.isatty(descriptor):
+        return descriptor, None
+    return None, None  # A device that is always ready, such as /dev/null.

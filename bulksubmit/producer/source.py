@@ -29,6 +29,9 @@ class Source(Protocol):
                 stands; nothing after it is read.
         """
 
+    def close(self) -> None:
+        """Let go of what was opened here; a source that was handed over open stays open."""
+
 
 @runtime_checkable
 class TaskModel(Protocol):

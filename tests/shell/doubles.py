@@ -1,6 +1,7 @@
 """A service in process, and what is needed to run a pool or a submission against it."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field
 from random import Random
 
@@ -11,7 +12,7 @@ from bulksubmit.core.model import Attempt, Lost, Outcome, Reply, Task
 from bulksubmit.core.wire import Job
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source
-from bulksubmit.producer.source import Admit, AnySource
+from bulksubmit.producer.source import Admit, AnySource, Source
 from bulksubmit.service.replies import Unavailable
 from bulksubmit.settings import Settings
 from bulksubmit.submission import Outcomes, Submission, running
@@ -181,7 +182,7 @@ class Ended:
 
 
 def make_submission(
-    source: AnySource | Blocks,
+    source: Source,
     service: FakeService,
     settings: Settings | None = None,
     observer: Callable[[Event], None] = lambda _: None,
@@ -195,7 +196,7 @@ def make_submission(
 
     service.observer = tell
     return Submission(
-        source if isinstance(source, Blocks) else open_source(source),
+        source,
         service,
         job_id="job-1",
         settings=settings or Settings(),
@@ -222,23 +223,32 @@ async def flood(
         beside: Runs along with it, and is cut off at its end.
         pause_s: How long the consumer takes for each outcome.
     """
-    taken: list[Outcome] = []
-    error: Exception | None = None
-    async with running(make_submission(source, service, settings)) as outcomes:
-        async with anyio.create_task_group() as group:
-            if beside:
-                group.start_soon(beside, outcomes)
-            try:
-                async for outcome in outcomes:
-                    taken.append(outcome)
-                    if pause_s:
-                        await anyio.sleep(pause_s)
-            except Exception as raised:  # noqa: BLE001 - the test looks at it
-                error = raised
-            group.cancel_scope.cancel()
-        report = outcomes.report
+    opened = source if isinstance(source, Blocks) else open_source(source)
+    with closing(opened):
+        async with running(make_submission(opened, service, settings)) as outcomes:
+            taken, error = await _take_all(outcomes, beside, pause_s)
+    report = outcomes.report
     assert_adds_up(report)
     return Ended(report, taken, error)
+
+
+async def _take_all(
+    outcomes: Outcomes, beside: Beside | None, pause_s: float
+) -> tuple[list[Outcome], Exception | None]:
+    taken: list[Outcome] = []
+    async with anyio.create_task_group() as group:
+        if beside:
+            group.start_soon(beside, outcomes)
+        try:
+            async for outcome in outcomes:
+                taken.append(outcome)
+                if pause_s:
+                    await anyio.sleep(pause_s)
+        except Exception as raised:  # noqa: BLE001 - the test looks at it
+            return taken, raised
+        finally:
+            group.cancel_scope.cancel()
+    return taken, None
 
 
 def stopping(after_s: float, reason: str = "told to") -> Beside:

@@ -1,0 +1,155 @@
+"""Stopped, out of patience or cut off: what was settled stands, and the books add up."""
+
+from pathlib import Path
+
+import anyio
+
+from bulksubmit.core.model import Verdict
+from bulksubmit.errors import (
+    NotConverged,
+)
+from bulksubmit.settings import Settings
+from bulksubmit.submission import Outcomes
+from tests.shell.doubles import (
+    FakeService,
+    bad_gateway,
+    flood,
+    slowly,
+    spec,
+    stopping,
+)
+from tests.virtual import run_virtual
+
+
+def test_stopped_in_the_middle(task_file: Path) -> None:
+    """
+    stop() sends nothing more, takes in the answers in flight, and ends with what it was given;
+    tasks that were never sent are unsettled, and none of them in doubt. Exit 5.
+    """
+    service = FakeService()
+
+    ended, took_s = run_virtual(
+        lambda: flood(task_file, service, Settings(concurrency=4), beside=stopping(2.5))
+    )
+
+    assert isinstance(ended.error, NotConverged)
+    assert str(ended.error) == "told to"
+    assert took_s == 3
+    assert ended.report.added == len(ended.outcomes) == 1200
+    assert ended.report.in_doubt == 0
+    assert not ended.report.converged
+    assert ended.report.exit_code == 5
+    assert ended.error.report == ended.report
+
+
+def test_stopped_with_the_last_answer_in(task_file: Path) -> None:
+    """
+    A run that is stopped while the answers to its last tasks are in flight has converged once
+    they are in: nothing is left to go on with, so nothing is wrong.
+    """
+    service = FakeService(reply_s=60)
+
+    ended, took_s = run_virtual(
+        lambda: flood(
+            task_file, service, Settings(concurrency=100, drain_s=90), beside=stopping(30)
+        )
+    )
+
+    assert took_s == 60
+    assert ended.error is None
+    assert ended.report.converged
+    assert ended.report.exit_code == 0
+
+
+def test_stopped_before_the_job_was_looked_at(task_file: Path) -> None:
+    """Stopping does not wait for the answer about the job, and nothing is sent."""
+    service = FakeService()
+    service.job_s = 3600
+
+    ended, took_s = run_virtual(lambda: flood(task_file, service, beside=stopping(2)))
+
+    assert isinstance(ended.error, NotConverged)
+    assert took_s == 2
+    assert service.sent == []
+
+
+def test_stopped_at_once(task_file: Path) -> None:
+    """A run that is stopped before it took its first step sends nothing."""
+    service = FakeService()
+
+    async def stop(outcomes: Outcomes) -> None:
+        outcomes.stop("never mind")
+
+    ended, took_s = run_virtual(lambda: flood(task_file, service, beside=stop))
+
+    assert str(ended.error) == "never mind"
+    assert took_s == 0
+    assert service.sent == []
+
+
+def test_stopped_while_the_source_is_silent() -> None:
+    """A source that has nothing to say for an hour does not hold the end up."""
+    service = FakeService()
+    source = slowly([spec(n) for n in range(10)], pause_s=0, stays_open_s=3600)
+
+    ended, took_s = run_virtual(lambda: flood(source, service, beside=stopping(60)))
+
+    assert took_s == 60
+    assert (ended.report.total, ended.report.added) == (10, 10)
+    assert not ended.report.source_complete
+    assert ended.report.exit_code == 5
+
+
+def test_stopped_with_a_slow_consumer(task_file: Path) -> None:
+    """
+    What is settled is handed over, each once, also if the run was stopped long before the
+    consumer had time for it.
+    """
+    service = FakeService()
+
+    ended, _ = run_virtual(
+        lambda: flood(
+            task_file, service, Settings(concurrency=4), beside=stopping(2.5), pause_s=0.1
+        )
+    )
+
+    assert len(ended.outcomes) == ended.report.added
+    assert len({outcome.ordinal for outcome in ended.outcomes}) == len(ended.outcomes)
+
+
+def test_giving_up_abandons_what_was_tried(task_file: Path) -> None:
+    """
+    A service that is down for the whole retry timeout, 30 minutes, ends the run: what was tried
+    is abandoned and may exist, what was never sent is unsettled and does not. Exit 5.
+    """
+    service = FakeService(bad_gateway)
+
+    ended, took_s = run_virtual(lambda: flood(task_file, service, Settings(concurrency=4)))
+
+    tried = {task.ordinal for task in service.tasks}
+    assert isinstance(ended.error, NotConverged)
+    assert "1800 s" in str(ended.error)
+    assert "502" in str(ended.error)
+    assert 1800 <= took_s <= 1800 + 10
+    assert ended.report.abandoned == len(tried)
+    assert ended.report.unsettled == ended.report.total - len(tried) > 0
+    assert {outcome.ordinal for outcome in ended.outcomes} == tried
+    assert all(o.verdict is Verdict.ABANDONED and o.in_doubt for o in ended.outcomes)
+    assert ended.report.exit_code == 5
+
+
+def test_cancelled_in_the_middle(task_file: Path) -> None:
+    """
+    A run that is cut off, at whatever moment, leaves books that add up, and whatever was in
+    flight is in doubt.
+    """
+    for tenths in range(0, 140, 9):
+        service = FakeService()
+
+        async def cut_off(service: FakeService = service, after_s: float = tenths / 10) -> None:
+            with anyio.move_on_after(after_s):
+                await flood(task_file, service, Settings(concurrency=4))
+
+        run_virtual(cut_off)
+
+        assert service.in_flight == 0
