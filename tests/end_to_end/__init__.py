@@ -1,0 +1,1 @@
+"""The client and the emulator over real sockets, in one process and in several."""
