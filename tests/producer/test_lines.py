@@ -1,0 +1,322 @@
+"""NDJSON: what is a task, what is not, and where."""
+
+import os
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bulksubmit.core.model import Task
+from bulksubmit.errors import SourceError
+from bulksubmit.producer import open_source
+from bulksubmit.producer.lines import BLOCK_BYTES, LINE_BYTES_MAX, LineParser, LineSource
+from bulksubmit.producer.source import AnySource
+
+BOM = b"\xef\xbb\xbf"
+
+
+def line(task_id: str, extra: str = "") -> bytes:
+    return f'{{"id":"{task_id}","commandLine":"true"{extra}}}'.encode()
+
+
+def parse(data: bytes) -> list[Task]:
+    """All tasks of these bytes, fed at once."""
+    parser = LineParser("tasks.jsonl")
+    return parser.feed(data) + parser.finish()
+
+
+def refusal(data: bytes) -> str:
+    with pytest.raises(SourceError) as raised:
+        parse(data)
+    return str(raised.value)
+
+
+async def read(source: AnySource) -> list[Task]:
+    """All tasks of a source, as they are admitted."""
+    tasks: list[Task] = []
+
+    async def admit(block: list[Task], _source_bytes: int) -> None:
+        tasks.extend(block)
+
+    opened = open_source(source)
+    try:
+        await opened.read(admit)
+    finally:
+        opened.close()
+    return tasks
+
+
+# --- What is a task ----------------------------------------------------------------------------
+
+
+def test_a_task_a_line() -> None:
+    """Each line is a task: its bytes stay as they are, ordinals count from 0, lines from 1."""
+    body = b'{ "commandLine" : "\\u0061" , "id":"A-1_b", "x": [1.50, 1e3] }'
+
+    assert parse(line("a") + b"\n" + body + b"\n") == [
+        Task(0, 1, "a", line("a")),
+        Task(1, 2, "A-1_b", body),
+    ]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        line("a") + b"\r\n" + line("b") + b"\r\n",
+        line("a") + b"\n" + line("b"),
+        BOM + line("a") + b"\n" + line("b") + b"\n",
+        b"  " + line("a") + b" \t\n\t" + line("b") + b" \r\n",
+    ],
+    ids=["CR LF", "no last line end", "byte order mark", "white space around"],
+)
+def test_what_is_around_a_task(data: bytes) -> None:
+    """Line ends, white space around a line, and a BOM at the start are no part of tasks."""
+    assert parse(data) == [Task(0, 1, "a", line("a")), Task(1, 2, "b", line("b"))]
+
+
+def test_blank_lines_count_but_are_no_tasks() -> None:
+    """A blank line has a number, as an editor shows it, and no ordinal."""
+    tasks = parse(b"\n \t\r\n" + line("a") + b"\n\n\n" + line("b") + b"\n\n")
+
+    assert [(task.ordinal, task.line, task.id) for task in tasks] == [(0, 3, "a"), (1, 6, "b")]
+
+
+def test_what_json_allows_is_a_task() -> None:
+    """Any UTF-8, escapes and line separators of Unicode inside of strings; IDs of 64."""
+    extra = ',"displayName":"\u2028 \u00e4 \\ud83d\\ude00 \U0001f600"'
+    tasks = parse(line("x" * 64, extra) + b"\n")
+
+    assert tasks == [Task(0, 1, "x" * 64, line("x" * 64, extra))]
+
+
+LINES = (
+    BOM + line("a"),
+    b"",
+    line("b", ',"displayName":"\u00e4\u20ac\U0001f600"') + b"\r",
+    b"   ",
+    line("c"),
+    line("d"),
+)
+
+
+@given(
+    cuts=st.lists(st.integers(0, len(b"\n".join(LINES)))),
+    last_line_end=st.booleans(),
+)
+def test_wherever_the_bytes_are_cut(cuts: list[int], last_line_end: bool) -> None:  # noqa: FBT001 - hypothesis's
+    """However the bytes of a file arrive, in whatever pieces, the tasks are the same."""
+    data = b"\n".join(LINES) + (b"\n" if last_line_end else b"")
+    parser = LineParser("tasks.jsonl")
+    tasks: list[Task] = []
+
+    places = [0, *sorted(cuts), len(data)]
+    for start, end in pairwise(places):
+        tasks += parser.feed(data[start:end])
+    tasks += parser.finish()
+
+    assert tasks == parse(data)
+    assert [(task.line, task.id) for task in tasks] == [(1, "a"), (3, "b"), (5, "c"), (6, "d")]
+    assert parser.tasks_read == 4
+
+
+# --- What is none ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (b'{"id":"a","commandLine":"x"', "not valid JSON"),
+        (b"{'id':'a'}", "not valid JSON"),
+        (b'{"id":"a","commandLine":"x"}{"id":"b","commandLine":"x"}', "not valid JSON"),
+        (b'{"id":"a","commandLine":"x"},', "not valid JSON"),
+        (b'{"id":"a","commandLine":"x","n":NaN}', "not valid JSON"),
+        (b'{"id":"a","commandLine":"x","n":-Infinity}', "not valid JSON"),
+        (b'{"id":"a","commandLine":"x","n":01}', "not valid JSON"),
+        (b'{"id":"a","commandLine":"x","s":"\\ud800"}', "not valid JSON"),
+        (b'{"id":"a","commandLine":"x","s":"\\q"}', "not valid JSON"),
+        (b'{"id":"a","commandLine":"tab\there"}', "not valid JSON"),
+        (b"id,commandLine", "not valid JSON"),
+        (b"[", "not valid JSON"),
+        (b"[1]", "an array"),
+        (b'"a"', "a string"),
+        (b"17", "a number"),
+        (b"true", "a boolean"),
+        (b"null", "null"),
+        (b"{}", "id and commandLine missing"),
+        (b'{"commandLine":"x"}', "id missing"),
+        (b'{"id":"a"}', "commandLine missing"),
+        (b'{"Id":"a","commandLine":"x"}', "id missing"),
+        (b'{"id":7,"commandLine":"x"}', "id is a number"),
+        (b'{"id":null,"commandLine":"x"}', "id is null"),
+        (b'{"id":"a","commandLine":["x"]}', "commandLine is an array"),
+        (b'{"id":"","commandLine":"x"}', "id is empty"),
+        (line("x" * 71), "id has 71 characters; the service takes at most 64"),
+        (line("a b"), "holds ' '"),
+        (line("a\\n"), r"holds '\n'"),
+        (line("\u00e4"), "holds '\u00e4'"),
+        (line("a.b"), "holds '.'"),
+        (b'{"id":"a","commandLine":"x","s":"\xff"}', "not UTF-8: byte 0xff at place 34"),
+        (b'{"id":"a","commandLine":"\xe4"}', "not UTF-8: byte 0xe4"),
+        (b'{"id":"\xe4","commandLine":"x"}', "not UTF-8: byte 0xe4"),
+        (line("a", ',"x":' + "[" * 5000 + "]" * 5000), "nested too deeply"),
+        (BOM + line("a"), "a byte order mark; it may stand only at the start"),
+        (b"\x00", "not valid JSON"),
+    ],
+)
+def test_a_line_that_is_no_task(bad: bytes, reason: str) -> None:
+    """The message names the file and the line, says what is wrong and what would be right."""
+    data = b"\n" + line("ok") + b"\r\n\r\n" + bad + b"\n" + line("later") + b"\n"
+
+    assert refusal(data).startswith("tasks.jsonl:4: ")
+    assert reason in refusal(data)
+
+
+def test_the_first_bad_line_is_named() -> None:
+    """Whatever is wrong with which line, the first of them in the file is the one to mend."""
+    bad = [line("a b"), b'{"id":"a","commandLine":"x","s":"\xff"}', b"nonsense"]
+    for first in bad:
+        others = [each for each in bad if each is not first]
+        data = b"\n".join([line("ok"), first, line("fine"), *others, b""])
+
+        assert refusal(data).startswith("tasks.jsonl:2: ")
+
+
+def test_tasks_before_a_bad_line_stand() -> None:
+    """What was completed in earlier pieces has been handed out; line numbers go on."""
+    parser = LineParser("tasks.jsonl")
+
+    assert len(parser.feed(line("a") + b"\n" + line("b") + b"\n\n")) == 2
+    with pytest.raises(SourceError) as raised:
+        parser.feed(line("c") + b"\nnonsense\n")
+    assert raised.value.line == 5
+    assert raised.value.path == "tasks.jsonl"
+
+
+@pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\n", BOM, BOM + b"\n"])
+def test_a_file_without_tasks(data: bytes) -> None:
+    """An empty file is a mistake: nobody submits nothing on purpose."""
+    assert refusal(data).startswith("tasks.jsonl: holds no task")
+
+
+def test_a_line_without_end() -> None:
+    """A file that is no NDJSON at all is not read into memory whole."""
+    parser = LineParser("tasks.jsonl")
+    parser.feed(line("a") + b"\n")
+    for _ in range(LINE_BYTES_MAX // BLOCK_BYTES):
+        assert parser.feed(b"x" * BLOCK_BYTES) == []
+
+    with pytest.raises(SourceError, match=r"tasks\.jsonl:2: the line has more than 4,194,304"):
+        parser.feed(b"x")
+
+
+# --- Files, pipes, streams -----------------------------------------------------------------------
+
+
+async def test_a_file_of_many_blocks(tmp_path: Path) -> None:
+    """A file is read block by block; every task of it arrives, once and in order."""
+    path = tmp_path / "tasks.jsonl"
+    count = 3 * BLOCK_BYTES // 40
+    path.write_bytes(b"\n".join(line(f"t{n}") for n in range(count)))
+
+    tasks = await read(path)
+
+    assert [task.id for task in tasks] == [f"t{n}" for n in range(count)]
+    assert [task.line for task in tasks] == list(range(1, count + 1))
+    source = LineSource.open(str(path))
+    assert source.bytes_total == path.stat().st_size
+    source.close()
+
+
+@pytest.mark.parametrize("form", ["str", "Path", "stream"])
+async def test_what_names_a_file(tmp_path: Path, form: str) -> None:
+    """A path as text or as an object, or the open file, which stays open: it is the caller's."""
+    path = tmp_path / "tasks.jsonl"
+    path.write_bytes(line("a"))
+    with path.open("rb") as stream:
+        forms: dict[str, AnySource] = {"str": str(path), "Path": path, "stream": stream}
+
+        assert [task.id for task in await read(forms[form])] == ["a"]
+        assert not stream.closed
+
+
+async def test_what_is_no_file(tmp_path: Path) -> None:
+    """A directory, a file that is not there, one without permission: each says so."""
+    for path, reason in (
+        (tmp_path, "is a directory"),
+        (tmp_path / "nowhere.jsonl", "cannot be opened: No such file or directory"),
+    ):
+        with pytest.raises(SourceError, match=reason) as raised:
+            open_source(path)
+        assert raised.value.path == str(path)
+        assert raised.value.line is None
+
+
+def test_a_file_without_permission(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The operating system's reason is told."""
+
+    def refuse(*_args: object, **_kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)  # For root, whom no mode keeps out.
+
+    with pytest.raises(SourceError, match="cannot be opened: Permission denied"):
+        open_source(tmp_path / "tasks.jsonl")
+
+
+async def test_a_read_that_fails(tmp_path: Path) -> None:
+    """A disk that fails in the middle is an error of the source."""
+    path = tmp_path / "tasks.jsonl"
+    path.write_bytes(line("a"))
+    with path.open("wb") as write_only, pytest.raises(SourceError, match="cannot be read"):
+        await read(write_only)
+
+
+async def test_text_is_told_from_bytes(tmp_path: Path) -> None:
+    """A file opened as text is a common slip, and has a message of its own."""
+    path = tmp_path / "tasks.jsonl"
+    path.write_bytes(line("a"))
+    with path.open() as text, pytest.raises(SourceError, match="open it as bytes"):
+        open_source(text)
+
+
+async def test_nothing_on_standard_input() -> None:
+    """/dev/null, as cron gives it, is an empty source and not a broken one."""
+    with pytest.raises(SourceError, match="holds no task"):
+        await read("/dev/null")
+
+
+async def test_a_pipe_is_not_waited_for() -> None:
+    """What is in a pipe is admitted while its writer is silent."""
+    reader, writer = os.pipe()
+    tasks: list[Task] = []
+    came = anyio.Event()
+
+    async def admit(block: list[Task], _source_bytes: int) -> None:
+        tasks.extend(block)
+        came.set()
+
+    with os.fdopen(reader, "rb", buffering=0) as pipe, os.fdopen(writer, "wb", 0) as end:
+        source = open_source(pipe)
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(source.read, admit)
+            end.write(line("a") + b"\n" + line("b"))
+            await came.wait()
+            assert [task.id for task in tasks] == ["a"]
+            end.close()
+        assert [task.id for task in tasks] == ["a", "b"]
+    assert source.bytes_total is None
+
+
+async def test_reading_a_silent_pipe_can_be_cancelled() -> None:
+    """No thread hangs on a pipe that nobody writes to."""
+    reader, writer = os.pipe()
+    threads = threading.active_count()
+    with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "wb"):
+        with anyio.move_on_after(0.01) as scope:
+            await read(pipe)
+        assert scope.cancelled_caught
+    assert threading.active_count() == threads
