@@ -158,7 +158,8 @@ class Submission:
                 self._service, retry_timeout_s=self._settings.retry_timeout_s, random=self._random
             )
         async with anyio.create_task_group() as producer:
-            producer.start_soon(self._produce)
+            if not self._beginning.cancelled_caught:  # Stopped by then: nothing is read.
+                producer.start_soon(self._produce)
             await self._pool.run()
             producer.cancel_scope.cancel()
         error, gave_up = self._pool.error, self._pool.gave_up
