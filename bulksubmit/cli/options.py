@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import click
 
-from bulksubmit.errors import SettingsError
+from bulksubmit.errors import Refusal, ServiceRefused, SettingsError
 from bulksubmit.service.auth import EntraToken, SharedKey, default_credential
 from bulksubmit.service.endpoint import is_loopback, parse_endpoint
 
@@ -37,18 +37,20 @@ def credential(
 
     Raises:
         SettingsError: if something is missing or cannot be right.
+        ServiceRefused: if there is no key: nobody needs to ask the service to know its answer.
     """
     key = _key(key_file)
     if auth_mode == "aad" or (auth_mode is None and key is None):
         return EntraToken(default_credential())
     if key is None:
-        raise SettingsError(f"no key: set {KEY_VARIABLE}, or name a file by --account-key-file")
+        reason = f"set {KEY_VARIABLE}, or name a file by --account-key-file"
+        raise ServiceRefused(Refusal.AUTHENTICATION, "no key", reason)
     return SharedKey(account_name or _account_in(endpoint), key)
 
 
 def _key(key_file: Path | None) -> str | None:
     if key_file is None:
-        return os.environ.get(KEY_VARIABLE)
+        return os.environ.get(KEY_VARIABLE) or None
     try:
         return key_file.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -9,7 +9,7 @@ from bulksubmit.cli import run_async
 from bulksubmit.cli.flood import Output, Target, ended, flood, nothing_begun, print_report
 from bulksubmit.cli.options import KEY_VARIABLE, credential, option
 from bulksubmit.core.wire import API_VERSION
-from bulksubmit.errors import SettingsError
+from bulksubmit.errors import BulkSubmitError, SettingsError
 from bulksubmit.settings import RejectsBound, Settings
 
 _DEFAULTS = Settings()
@@ -148,7 +148,7 @@ def submit(
             results_path=results,
         )
         target = _target(job_id, account_endpoint, account_name, account_key_file, auth_mode)
-    except SettingsError as error:
+    except BulkSubmitError as error:
         click.echo(f"error: {error}", err=True)
         report = ended(nothing_begun(job_id), error)
     else:
