@@ -1,0 +1,163 @@
+"""Signals: the first drains and reports, the second leaves at once."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from bulksubmit.emulator.exchange import Call, Operation
+from bulksubmit.emulator.faults import Faults
+from bulksubmit.emulator.service import Service
+from tests.end_to_end.account import (
+    JOB_ID,
+    listening,
+    make_service,
+    make_tasks,
+    write_lines,
+)
+from tests.end_to_end.commands import as_user_of, running
+
+SUBMIT = ("submit", "--job-id", JOB_ID, "--output", "json", "--concurrency", "4")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_lines(tmp_path / "tasks.jsonl", make_tasks(20_000))
+
+
+def watched(latency_s: float, operation: Operation, number: int) -> tuple[Service, asyncio.Event]:
+    """A service slow at one operation, and an event: it has got the call of that number."""
+    reached = asyncio.Event()
+
+    def look(call: Call) -> None:
+        if call.operation is operation:
+            service.faults = Faults(latency_s=latency_s)
+            if call.number == number:
+                reached.set()
+
+    service = make_service(script=look)
+    return service, reached
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+async def test_first_signal_drains(
+    source: Path, tmp_path: Path, number: signal.Signals, exit_code: int
+) -> None:
+    """
+    The first signal stops the sending; what is in flight is waited for and counted, so that
+    nothing is in doubt: the job holds exactly what the report and the results say was added.
+    """
+    results = tmp_path / "results.ndjson"
+    service, reached = watched(0.2, Operation.ADD_TASK_COLLECTION, 9)
+    async with listening(service) as account:
+        async with running(
+            *SUBMIT, source, "--results", results, env=as_user_of(account)
+        ) as process:
+            await reached.wait()
+            process.send_signal(number)
+            ended = await process.end()
+
+        report = ended.report
+        assert report["added"] == len(account.job) == 100 * report["requests"]
+        assert report["requests"] == account.adds >= 10
+    assert ended.exit_code == exit_code
+    assert report["error"] == f"interrupted by {number.name}"
+    assert report["unsettled"] > 0
+    assert report["in_doubt"] == 0
+    assert not report["converged"]
+    assert len(results.read_bytes().splitlines()) == report["added"]
+    assert "stopping once the answers in flight are in" in ended.stderr
+
+
+async def test_second_signal_leaves_at_once(source: Path) -> None:
+    """
+    The second signal waits for nothing: what was in flight is in doubt.
+    """
+    service, reached = watched(3600, Operation.ADD_TASK_COLLECTION, 3)
+    async with (
+        listening(service) as account,
+        running(*SUBMIT, source, env=as_user_of(account)) as process,
+    ):
+        await reached.wait()
+        process.send_signal(signal.SIGINT)
+        await process.says("stopping once")
+        process.send_signal(signal.SIGTERM)
+        ended = await process.end()
+
+    report = ended.report
+    assert ended.exit_code == 130
+    assert "left before the last answers" in report["error"]
+    assert (report["added"], report["in_doubt"], report["requests"]) == (0, 400, 4)
+
+
+async def test_signal_before_the_first_task(source: Path) -> None:
+    """
+    While the service has not said yet whether there is such a job, a signal ends the run, too.
+    """
+    service, reached = watched(3600, Operation.GET_JOB, 0)
+    async with listening(service) as account:
+        async with running(*SUBMIT, source, env=as_user_of(account)) as process:
+            await reached.wait()
+            process.send_signal(signal.SIGINT)
+            ended = await process.end()
+
+        assert account.adds == 0
+    assert (ended.exit_code, ended.report["total"]) == (130, 0)
+
+
+async def test_signal_while_the_pipe_is_silent() -> None:
+    """
+    A pipe that stays open and says nothing does not keep a signal waiting; what came through it
+    before was sent, without waiting for a full collection.
+    """
+    tasks = make_tasks(3)
+    service, reached = watched(0.0, Operation.ADD_TASK_COLLECTION, 0)
+    async with listening(service) as account:
+        async with running(*SUBMIT, "-", env=as_user_of(account)) as process:
+            process.write(b"\n".join([*tasks, b""]))
+            await reached.wait()
+            process.send_signal(signal.SIGINT)
+            ended = await process.end()
+        account.assert_holds(tasks)
+
+    report = ended.report
+    assert ended.exit_code == 130
+    assert (report["total"], report["added"], report["unsettled"]) == (3, 3, 0)
+    assert (report["source_complete"], report["converged"]) == (False, False)
+
+
+async def test_signal_while_held_back(source: Path) -> None:
+    """
+    Nor does a service that asked for an hour's patience.
+    """
+    service = make_service(Faults(throttled=1.0, retry_after_s=1000))
+    async with listening(service) as account:
+        async with running(*SUBMIT, source, env=as_user_of(account)) as process:
+            await process.says("holding back for")
+            process.send_signal(signal.SIGTERM)
+            ended = await process.end()
+
+        assert len(account.job) == 0
+    report = ended.report
+    assert ended.exit_code == 143
+    assert report["unsettled"] == report["total"] > 0
+    assert report["in_doubt"] == 100 * report["requests"]
+
+
+async def test_table_of_an_interrupted_run(source: Path) -> None:
+    """
+    The table says what ended the run, and how to go on.
+    """
+    service, reached = watched(0.2, Operation.ADD_TASK_COLLECTION, 5)
+    async with listening(service) as account:
+        command = ("submit", source, "--job-id", JOB_ID, "--quiet")
+        async with running(*command, env=as_user_of(account)) as process:
+            await reached.wait()
+            process.send_signal(signal.SIGINT)
+            ended = await process.end()
+
+    rows = [" ".join(line.split()) for line in ended.stdout.splitlines()]
+    assert "ended by interrupted by SIGINT" in rows
+    assert rows[-1].startswith("next submit the same source again to go on")
+    assert ended.stderr == "error: interrupted by SIGINT\n"
