@@ -33,6 +33,7 @@ class OutcomeFile:
         """
         self._row, self._path = row, path
         self._file: int | None = None
+        self._error: str | None = None
         if not lazy:
             self._open()
 
@@ -56,10 +57,13 @@ class OutcomeFile:
             self._open()
         assert self._file is not None
         try:
-            while rows:
+            # After an error no more: the last row may be cut, and the next would run on in it.
+            while rows and not self._error:
                 rows = rows[os.write(self._file, rows) :]
         except OSError as error:
-            raise OutputError(f"{self._path} cannot be written: {error.strerror}") from error
+            self._error = error.strerror
+        if self._error:
+            raise OutputError(f"{self._path} cannot be written: {self._error}")
 
     def _open(self) -> None:
         try:
@@ -141,9 +145,10 @@ class Files:
         Raises:
             OutputError: if a file cannot be written.
         """
+        # Rejects first: if a disk is full, they are what nothing else tells of.
+        self._rejects.record([o for o in outcomes if o.verdict is Verdict.REJECTED])
         if self._results:
             self._results.record(outcomes)
-        self._rejects.record([o for o in outcomes if o.verdict is Verdict.REJECTED])
 
     def close(self) -> None:
         """Close both."""

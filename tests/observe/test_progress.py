@@ -1,0 +1,203 @@
+"""What is seen of a run while it lasts."""
+
+import io
+
+import orjson
+import pytest
+
+from bulksubmit.core.events import Anomaly, Event, Held, Resumed, SourceRead
+from bulksubmit.observe.log import log_to
+from bulksubmit.observe.progress import Progress, progress_line
+from bulksubmit.observe.report import Report
+from bulksubmit.observe.screen import Screen
+from tests.observe.test_report import report, request_ended
+
+
+def progress(
+    so_far: Report,
+    *,
+    in_flight: int = 0,
+    retrying: int = 0,
+    bytes_read: int = 0,
+    bytes_total: int | None = None,
+) -> Progress:
+    return Progress(so_far, in_flight, retrying, bytes_read, bytes_total)
+
+
+# --- The line ------------------------------------------------------------------------------------
+
+
+def test_the_line_of_a_file() -> None:
+    """Before its end the number of tasks is estimated by bytes, and so is the time left."""
+    line = progress_line(
+        progress(report(50_000, added=42_000), in_flight=16, bytes_read=500, bytes_total=1000)
+    )
+
+    assert line == " 42% · 42,000 of ~100,000 settled · 4,200/s · 16 in flight · 14 s left"
+
+
+def test_the_line_of_a_pipe() -> None:
+    """Without a size there is nothing to estimate from."""
+    line = progress_line(progress(report(500, added=420), in_flight=1))
+
+    assert line == "420 of 500 and more settled · 42/s · 1 in flight"
+
+
+def test_what_is_odd_is_shown() -> None:
+    """Rejected, retrying and throttled only if there are any."""
+    throttled = [request_ended("throttled"), request_ended(), request_ended(), request_ended()]
+    so_far = report(1000, SourceRead(1000), *throttled, added=400, rejected=100)
+
+    line = progress_line(progress(so_far, retrying=30))
+
+    assert line.startswith(" 50% · 500 of 1,000 settled · 100 rejected · 30 retrying · 50/s")
+    assert "25.0% throttled" in line
+
+
+@pytest.mark.parametrize(
+    ("left", "percent"), [(1, " 99%"), (99, " 99%"), (1000, " 90%"), (0, "100%")]
+)
+def test_never_a_hundred_percent_while_a_task_is_unsettled(left: int, percent: str) -> None:
+    """The last task of ten thousand is worth a percent."""
+    so_far = report(10_000, SourceRead(10_000), added=10_000 - left)
+
+    assert progress_line(progress(so_far)).startswith(percent)
+
+
+def test_all_settled_but_not_read_to_the_end() -> None:
+    """While the source goes on, there is no hundred percent."""
+    so_far = report(100, added=100)
+
+    assert progress_line(progress(so_far, bytes_read=10, bytes_total=10)).startswith(" 99%")
+
+
+def test_no_tasks_at_all() -> None:
+    """Nothing to do is done."""
+    assert progress_line(progress(report(0, SourceRead(0)))).startswith("100%")
+
+
+@pytest.mark.parametrize(
+    ("total", "left"), [(100, "9 s"), (1000, "1 min 39 s"), (100_000, "2 h 46 min")]
+)
+def test_the_time_left(total: int, left: str) -> None:
+    """In the two units that matter."""
+    so_far = report(total, SourceRead(total), added=10, elapsed_s=1.0)
+
+    assert progress_line(progress(so_far)).endswith(f"{left} left")
+
+
+# --- The screen ----------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_the_line_stays_in_place() -> None:
+    """Each line of progress replaces the one before; notes stay; nothing is left at the end."""
+    out = Terminal()
+    screen = Screen(out, quiet=False)
+
+    screen.progress("1%")
+    screen.note("a note")
+    screen.progress("2%")
+    screen.done()
+
+    clear = "\r\x1b[2K"
+    assert out.getvalue() == f"{clear}1%{clear}a note\n{clear}2%{clear}"
+    assert screen.period_s == 0.25
+
+
+def test_elsewhere_each_line_is_a_line() -> None:
+    """Without a terminal: a line every ten seconds, with its time, and no control characters."""
+    out = io.StringIO()
+    screen = Screen(out, quiet=False)
+
+    screen.progress("1%")
+    screen.note("a note")
+    screen.done()
+
+    first, second = out.getvalue().splitlines()
+    assert first[8:] == " 1%"
+    assert second == "a note"
+    assert "\x1b" not in out.getvalue()
+    assert screen.period_s == 10.0
+
+
+@pytest.mark.parametrize("out", [Terminal(), io.StringIO()])
+def test_quiet(out: io.StringIO) -> None:
+    """No progress, no notes: errors only."""
+    screen = Screen(out, quiet=True)
+
+    screen.progress("1%")
+    screen.note("a note")
+    screen(Held("429", 3.0))
+    screen.error("an error")
+    screen.done()
+
+    assert out.getvalue().removeprefix("\r\x1b[2K") == "an error\n"
+
+
+def test_what_holds_the_run_back_is_told() -> None:
+    """Holds, a job that is not answered for, and each kind of oddity once."""
+    out = io.StringIO()
+    screen = Screen(out, quiet=False)
+    events: list[Event] = [
+        request_ended(attempt=0),
+        request_ended("lost"),
+        Held("429 TooManyRequests", 30.0),
+        Resumed(),
+        Anomaly("missing_id", 7, "t1"),
+        Anomaly("missing_id", 8, "t2"),
+        Anomaly("unknown_status", 9, "t3"),
+        SourceRead(10),
+    ]
+
+    for event in events:
+        screen(event)
+
+    assert out.getvalue().splitlines() == [
+        "holding back for 30.0 s: 429 TooManyRequests",
+        "going on",
+        "odd answer to attempt 7: missing id 't1'; dealt with",
+        "odd answer to attempt 9: unknown status 't3'; dealt with",
+    ]
+
+
+# --- The log -----------------------------------------------------------------------------------
+
+
+def test_the_log_as_json() -> None:
+    """One object a line: the event's name, its fields, a level, and the time in UTC."""
+    file = io.StringIO()
+    log = log_to(file, as_json=True)
+
+    for event in (request_ended(), request_ended("lost"), Held("429", 3.0), SourceRead(5)):
+        log(event)
+
+    rows = [orjson.loads(line) for line in file.getvalue().splitlines()]
+    assert [(row["event"], row["level"]) for row in rows] == [
+        ("request_ended", "info"),
+        ("request_ended", "warning"),
+        ("held", "warning"),
+        ("source_read", "info"),
+    ]
+    assert rows[0]["client_request_id"] == "c"
+    assert rows[0]["request_id"] == "r"
+    assert rows[0]["latency_s"] == 0.1
+    assert rows[0]["timestamp"].endswith("Z")
+    assert rows[3]["tasks"] == 5
+
+
+def test_the_log_as_text() -> None:
+    """One line an event, ``key=value``, the event's name in front."""
+    file = io.StringIO()
+    log = log_to(file, as_json=False)
+
+    log(Anomaly("missing_id", 7, "t1"))
+    log(Resumed())
+
+    first, second = file.getvalue().splitlines()
+    assert "level='warning' event='anomaly' what='missing_id' attempt=7 task_id='t1'" in first
+    assert "level='info' event='resumed'" in second
