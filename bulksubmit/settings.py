@@ -1,5 +1,6 @@
 """How a submission should go: every setting, its default, and where the default comes from."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
@@ -43,8 +44,8 @@ class RejectsBound:
         number = text.strip().removesuffix("%").strip()
         try:
             if number == text.strip():
-                return cls(count_max=_at_least(0, int(number)))
-            return cls(share_max=_at_least(0.0, float(number)) / 100)
+                return cls(count_max=_within(0, int(number), math.inf))
+            return cls(share_max=_within(0.0, float(number), 100.0) / 100)
         except ValueError as error:
             reason = f"max-rejects is {text!r}; a number of tasks or a share is wanted: 100 or 5%"
             raise SettingsError(reason) from error
@@ -58,8 +59,8 @@ class RejectsBound:
         return rejected == settled >= self.IN_A_ROW
 
 
-def _at_least(least: _N, number: _N) -> _N:
-    if not number >= least:  # Not so for NaN, too.
+def _within(least: float, number: _N, most: float) -> _N:
+    if not least <= number <= most:  # Not so for NaN, too.
         raise ValueError(number)
     return number
 
@@ -107,7 +108,7 @@ class Settings:
             "server_timeout_s": (1, SERVER_TIMEOUT_S_MAX),
             "concurrency": (1, CONCURRENCY_MAX),
             "tasks_per_request_max": (1, TASKS_MAX),
-            "retry_timeout_s": (0, 10 * 86400),
+            "retry_timeout_s": (0.1, 10 * 86400),  # With none, not even a first try has time.
             # At least a block of the source (one line may have 4 MiB) and a full request.
             "buffer_bytes_max": (8 * MIB, 1024 * MIB),
             "drain_s": (0, 3600),
