@@ -3,9 +3,10 @@
 import signal
 import sys
 import traceback
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TextIO
 
 import anyio
 import click
@@ -112,17 +113,29 @@ def _observer(screen: Screen, output: Output, closing: ExitStack) -> Observer:
         return screen
     try:
         # Line by line: a log is read when something went wrong.
-        file = closing.enter_context(output.log_file.open("a", buffering=1, encoding="utf-8"))
+        file = output.log_file.open("a", buffering=1, encoding="utf-8")
     except OSError as error:
-        reason = f"the log file {output.log_file} cannot be written: {error.strerror}"
-        raise OutputError(reason) from error
-    log = log_to(file, as_json=output.log_as_json)
+        raise _no_log(output.log_file, error) from error
+    closing.callback(_close, file)
+    path, log = output.log_file, log_to(file, as_json=output.log_as_json)
 
     def observe(event: Event, /) -> None:
         screen(event)
-        log(event)
+        try:
+            log(event)
+        except OSError as error:
+            raise _no_log(path, error) from error
 
     return observe
+
+
+def _no_log(path: Path, error: OSError) -> OutputError:
+    return OutputError(f"the log file {path} cannot be written: {error.strerror}")
+
+
+def _close(file: TextIO) -> None:
+    with suppress(OSError):  # It tries once more what could not be written; that is known.
+        file.close()
 
 
 async def _watch(outcomes: Outcomes, screen: Screen) -> None:
