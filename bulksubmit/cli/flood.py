@@ -14,7 +14,6 @@ import orjson
 
 from bulksubmit.core.events import Event, Observer
 from bulksubmit.errors import BulkSubmitError, NotConverged, OutputError
-from bulksubmit.observe.log import log_to
 from bulksubmit.observe.progress import progress_line
 from bulksubmit.observe.report import Report, Tally, exit_code
 from bulksubmit.observe.screen import Screen
@@ -111,6 +110,8 @@ def print_report(report: Report, output: Output) -> None:
 def _observer(screen: Screen, output: Output, closing: ExitStack) -> Observer:
     if output.log_file is None:
         return screen
+    from bulksubmit.observe.log import log_to  # noqa: PLC0415 - structlog: 45 ms and 5 MB
+
     try:
         # Line by line: a log is read when something went wrong.
         file = output.log_file.open("a", buffering=1, encoding="utf-8")
