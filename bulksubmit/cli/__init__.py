@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import sys
 from typing import Any
 
@@ -41,11 +42,25 @@ def bulksubmit() -> None:
 
 def main() -> None:
     """Run the command line; exits."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        # Until a command heeds signals itself, Ctrl-C just ends the process: 130 for a shell.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _open_standard_streams()
     try:
         bulksubmit.main(prog_name="bulksubmit", standalone_mode=True)
     except BrokenPipeError:  # Whoever read our output has gone: no complaint, and none at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _open_standard_streams() -> None:
+    """Put nothing in the place of standard streams that whoever started us has closed.
+
+    Their numbers would go to the next sockets, and libuv aborts when it closes those.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for good
 
 
 def run_async(function: Any, *args: Any) -> Any:

@@ -1,6 +1,7 @@
 """What a person at the terminal sees while a run is under way: notes, and one line of progress."""
 
 import time
+from contextlib import suppress
 from typing import TextIO
 
 from bulksubmit.core.events import Anomaly, Event, Held, RequestEnded, Resumed
@@ -62,5 +63,6 @@ class Screen:
             self._write(_CLEAR_LINE)
 
     def _write(self, text: str) -> None:
-        self._out.write(text)
-        self._out.flush()
+        with suppress(OSError):  # A terminal or pipe that has gone is no reason to stop.
+            self._out.write(text)
+            self._out.flush()
