@@ -89,7 +89,7 @@ class Running:
         stdout, stderr = await self._process.communicate(stdin)
         assert self._process.returncode is not None
         said = self._said + stderr
-        ended = Ended(self._process.returncode, (stdout or b"").decode(), said.decode())
+        ended = Ended(self._process.returncode, stdout.decode(), said.decode())
         assert_no_secret(ended.stdout)
         assert_no_secret(ended.stderr)
         return ended
@@ -97,17 +97,21 @@ class Running:
 
 @asynccontextmanager
 async def running(
-    *args: str | Path, env: Mapping[str, str] | None = None, stdout: int = PIPE
+    *args: str | Path, env: Mapping[str, str] | None = None, redirected: str = ""
 ) -> AsyncIterator[Running]:
-    """``bulksubmit`` with these arguments, in a process that does not outlive the context."""
+    """``bulksubmit`` with these arguments, in a process that does not outlive the context.
+
+    Args:
+        args: The command and its arguments.
+        env: Variables beside our own.
+        redirected: How a shell is to redirect its standard streams, such as ``2>&-``.
+    """
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bulksubmit",
-        *args,
+        *("/bin/sh", "-c", f'exec "$@" {redirected}', "sh"),
+        *(sys.executable, "-m", "bulksubmit", *args),
         env={**os.environ, **(env or {})},
         stdin=PIPE,
-        stdout=stdout,
+        stdout=PIPE,
         stderr=PIPE,
     )
     try:
@@ -119,10 +123,13 @@ async def running(
 
 
 async def bulksubmit(
-    *args: str | Path, env: Mapping[str, str] | None = None, stdin: bytes = b""
+    *args: str | Path,
+    env: Mapping[str, str] | None = None,
+    stdin: bytes = b"",
+    redirected: str = "",
 ) -> Ended:
     """``bulksubmit`` with these arguments, to its end."""
-    async with running(*args, env=env) as process:
+    async with running(*args, env=env, redirected=redirected) as process:
         return await process.end(stdin)
 
 

@@ -1,6 +1,5 @@
 """``bulksubmit submit`` as a process: what goes in, what comes out, and where."""
 
-import os
 import signal
 from pathlib import Path
 
@@ -335,17 +334,41 @@ async def test_help_of_all() -> None:
         assert command in ended.stdout
 
 
-async def test_nobody_reads_the_report(source: Path) -> None:
+# --- Standard streams ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("redirected", [">&-", ">/dev/null", "| true"])
+async def test_nobody_reads_the_report(source: Path, redirected: str) -> None:
     """
-    A reader that has gone is no reason to complain; what was submitted is submitted.
+    A reader of the report that has gone, or never was, is no reason to complain; what was
+    submitted is submitted.
     """
-    reader, writer = os.pipe()
-    os.close(reader)
     async with listening(make_service()) as account:
-        command = ("submit", source, "--job-id", JOB_ID, "--quiet")
-        async with running(*command, env=as_user_of(account), stdout=writer) as process:
-            os.close(writer)
-            ended = await process.end()
+        ended = await submit(account, source, redirected=redirected)
+        account.assert_holds(TASKS)
+
+    assert (ended.stdout, ended.stderr) == ("", "")
+
+
+@pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full", "2>&1 >/dev/null | true"])
+async def test_nobody_reads_the_notes(source: Path, redirected: str) -> None:
+    """
+    Notes that nobody can read do not end the run either.
+    """
+    async with listening(make_service(script=[Fault.THROTTLED_BARE])) as account:
+        ended = await submit(account, source, "--concurrency", "1", redirected=redirected)
         account.assert_holds(TASKS)
 
     assert ended.stderr == ""
+
+
+async def test_no_standard_input() -> None:
+    """
+    Standard input that was closed before we began holds no task.
+    """
+    async with listening(make_service()) as account:
+        ended = await submit(account, "-", redirected="<&-")
+
+        assert account.adds == 0
+    assert ended.exit_code == 2
+    assert "holds no task" in ended.report["error"]

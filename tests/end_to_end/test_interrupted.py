@@ -2,6 +2,8 @@
 
 import asyncio
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,18 @@ async def test_table_of_an_interrupted_run(source: Path) -> None:
     assert "ended by interrupted by SIGINT" in rows
     assert rows[-1].startswith("next submit the same source again to go on")
     assert ended.stderr == "error: interrupted by SIGINT\n"
+
+
+def test_signal_before_anything() -> None:
+    """
+    While the command is still being loaded, a signal just ends the process: the shell says 130,
+    and there is no traceback.
+    """
+    code = (
+        "import os, signal, bulksubmit.cli as cli\n"
+        "cli.bulksubmit.main = lambda **_: os.kill(os.getpid(), signal.SIGINT)\n"
+        "cli.main()"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
