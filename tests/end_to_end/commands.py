@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from click.testing import CliRunner
 
+from bulksubmit.cli import bulksubmit as cli
 from tests.end_to_end.account import JOB_ID, KEY, NAME, Account
 
 # A Shared Key signature, or anything else of 32 bytes in base64.
@@ -131,6 +133,14 @@ async def bulksubmit(
     """``bulksubmit`` with these arguments, to its end."""
     async with running(*args, env=env, redirected=redirected) as process:
         return await process.end(stdin)
+
+
+def bulksubmit_here(*args: str | Path, env: Mapping[str, str]) -> Ended:
+    """``bulksubmit`` with these arguments in this process, where no process of its own matters."""
+    result = CliRunner(env=env).invoke(cli, [str(arg) for arg in args], prog_name="bulksubmit")
+    ended = Ended(result.exit_code, result.stdout, result.stderr)
+    assert_no_secret(result.output)
+    return ended
 
 
 def as_user_of(account: Account) -> dict[str, str]:

@@ -8,12 +8,13 @@ from tests.end_to_end.account import (
     JOB_ID,
     KEY,
     NAME,
+    flood,
     listening,
     make_service,
     make_tasks,
     write_lines,
 )
-from tests.end_to_end.commands import Ended, as_user_of, bulksubmit, submit
+from tests.end_to_end.commands import Ended, as_user_of, bulksubmit, bulksubmit_here, submit
 
 GOOD = b'{"id":"a","commandLine":"c"}'
 
@@ -56,10 +57,23 @@ async def test_bad_line(tmp_path: Path, line: bytes, words: list[str]) -> None:
     """
     source = write_lines(tmp_path / "tasks.jsonl", [GOOD, b"", line])
     async with listening(make_service()) as account:
-        ended = await submit(account, source)
+        run = await flood(account, source)
 
         assert account.adds == 0
-    assert_ended(ended, 2, f"{source}:3: ", *words)
+    assert run.report.exit_code == 2
+    for word in (f"{source}:3: ", *words):
+        assert word in str(run.error)
+
+
+async def test_bad_line_of_a_pipe() -> None:
+    """
+    The command says the same, of a pipe as well.
+    """
+    async with listening(make_service()) as account:
+        ended = await submit(account, "-", stdin=GOOD + b"\n[1, 2]\n")
+
+        assert account.adds == 0
+    assert_ended(ended, 2, "<stdin>:2: not a JSON object but an array")
 
 
 async def test_bad_line_after_much_was_sent(tmp_path: Path) -> None:
@@ -135,7 +149,7 @@ async def test_directory(tmp_path: Path) -> None:
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
-async def test_bad_setting(
+def test_bad_setting(
     tmp_path: Path, changes: dict[str, str], flags: list[str], exit_code: int, words: list[str]
 ) -> None:
     """
@@ -144,7 +158,7 @@ async def test_bad_setting(
     source = write_lines(tmp_path / "tasks.jsonl", [GOOD])
     env = {name: value for name, value in (NOWHERE | changes).items() if value}
     command = ("submit", source, "--job-id", JOB_ID, "--output", "json")
-    ended = await bulksubmit(*command, *flags, env=env)
+    ended = bulksubmit_here(*command, *flags, env=env)
 
     assert_ended(ended, exit_code, *words)
     assert ended.report["requests"] == 0
@@ -159,11 +173,11 @@ async def test_bad_setting(
         (["--no-such-flag"], "No such option"),
     ],
 )
-async def test_bad_flag(flags: list[str], word: str) -> None:
+def test_bad_flag(flags: list[str], word: str) -> None:
     """
     What is no command is no run either.
     """
-    ended = await bulksubmit("submit", "-", *flags, env=NOWHERE)
+    ended = bulksubmit_here("submit", "-", *flags, env=NOWHERE)
 
     assert (ended.exit_code, ended.stdout) == (2, "")
     assert word in ended.stderr

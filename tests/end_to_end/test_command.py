@@ -186,7 +186,7 @@ async def test_quiet(source: Path) -> None:
     """
     What holds the run back is told on standard error, unless it is to be quiet.
     """
-    async with listening(make_service(script=[Fault.THROTTLED_BARE, Fault.THROTTLED])) as account:
+    async with listening(make_service(script=[Fault.THROTTLED_BARE])) as account:
         loud = await submit(account, source, "--concurrency", "1")
     async with listening(make_service(script=[Fault.THROTTLED_BARE])) as account:
         quiet = await submit(account, source, "--concurrency", "1", "--quiet")
