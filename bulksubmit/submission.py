@@ -5,10 +5,12 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import anyio
+from anyio.abc import TaskGroup
 
 from bulksubmit.core.events import Event, Observer, SourceRead
 from bulksubmit.core.model import Attempt, Outcome, Reply, Task, Verdict
@@ -157,24 +159,26 @@ class Submission:
             await preflight(
                 self._service, retry_timeout_s=self._settings.retry_timeout_s, random=self._random
             )
-        async with anyio.create_task_group() as producer:
+        async with anyio.create_task_group() as deliveries, anyio.create_task_group() as producer:
             if not self._beginning.cancelled_caught:  # Stopped by then: nothing is read.
-                producer.start_soon(self._produce)
+                producer.start_soon(self._produce, deliveries)
             await self._pool.run()
             producer.cancel_scope.cancel()
         error, gave_up = self._pool.error, self._pool.gave_up
         # Stopped or not: the answers that were in flight may have settled the last tasks.
         converged = self._reconciler.sealed and not self._reconciler.unsettled
         if gave_up and not error:
-            await self._take(self._reconciler.abandon(gave_up))
             error = NotConverged(gave_up)
+            abandoned = self._reconciler.abandon(gave_up)
+            self._record(abandoned)
+            await self._deliver(abandoned)
         if error and not (converged and isinstance(error, NotConverged)):
             raise error
 
-    async def _produce(self) -> None:
+    async def _produce(self, deliveries: TaskGroup) -> None:
         """From the source to the reconciler, to the source's end."""
         try:
-            await self._source.read(self._admit)
+            await self._source.read(partial(self._admit, deliveries))
         except Exception as error:  # noqa: BLE001 - the pool ends the run with it
             self._pool.stop(error)
             return
@@ -182,14 +186,20 @@ class Submission:
         self._observer(SourceRead(self._tally.total))
         self._pool.work.set()
 
-    async def _admit(self, tasks: list[Task], source_bytes: int) -> None:
+    async def _admit(self, deliveries: TaskGroup, tasks: list[Task], source_bytes: int) -> None:
         """Hand tasks to the reconciler as soon as there is room for them."""
         while not self._has_room(sum([len(task.body) for task in tasks])):
             await self._pool.room.wait()
         self._tally.total += len(tasks)
         self._tally.bytes_read += source_bytes
-        await self._take(self._reconciler.admit(tasks))
+        rejected = self._reconciler.admit(tasks)
         self._pool.work.set()
+        self._record(rejected)
+        if rejected:
+            # Beside the producer, which is cut off at the end: they would be lost on their way.
+            handed_over = anyio.Event()
+            deliveries.start_soon(self._hand_over, rejected, handed_over)
+            await handed_over.wait()
 
     def _has_room(self, bodies_bytes: int) -> bool:
         # One more volley than is in flight keeps every sender busy; more would only be memory.
@@ -198,9 +208,9 @@ class Submission:
         fits = waiting_bytes + bodies_bytes <= self._settings.buffer_bytes_max
         return self._reconciler.fresh < volley and (fits or not waiting_bytes)
 
-    async def _take(self, outcomes: list[Outcome]) -> None:
-        self._record(outcomes)
+    async def _hand_over(self, outcomes: list[Outcome], handed_over: anyio.Event) -> None:
         await self._deliver(outcomes)
+        handed_over.set()
 
     def _record(self, outcomes: list[Outcome]) -> None:
         self._tally.record(outcomes)
@@ -215,7 +225,7 @@ class Submission:
             self.stop(NotConverged(reason))
 
     async def _deliver(self, outcomes: list[Outcome]) -> None:
-        if outcomes:
+        if outcomes:  # An empty list tells the consumer that it was the last.
             await self._to_consumer.send(outcomes)
 
     # --- The consumer's side -----------------------------------------------------------------

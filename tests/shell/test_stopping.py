@@ -5,12 +5,12 @@ from pathlib import Path
 import anyio
 
 from bulksubmit.core.model import Verdict
-from bulksubmit.errors import (
-    NotConverged,
-)
-from bulksubmit.settings import Settings
+from bulksubmit.errors import NotConverged
+from bulksubmit.settings import RejectsBound, Settings
 from bulksubmit.submission import Outcomes
+from tests.core.helpers import make_tasks
 from tests.shell.doubles import (
+    Blocks,
     FakeService,
     bad_gateway,
     flood,
@@ -115,6 +115,21 @@ def test_stopped_with_a_slow_consumer(task_file: Path) -> None:
 
     assert len(ended.outcomes) == ended.report.added
     assert len({outcome.ordinal for outcome in ended.outcomes}) == len(ended.outcomes)
+
+
+def test_stopped_while_rejected_tasks_wait_for_the_consumer() -> None:
+    """
+    Tasks that no request can hold are handed over too, those last that were read when the run
+    was stopped.
+    """
+    large = [(0.0, make_tasks(2, first=2 * n, body_bytes=1_100_000)) for n in range(200)]
+    bound = Settings(rejects_bound=RejectsBound(count_max=1000))
+
+    ended, _ = run_virtual(
+        lambda: flood(Blocks(large), FakeService(), bound, beside=stopping(3.05), pause_s=0.1)
+    )
+
+    assert len(ended.outcomes) == ended.report.rejected == ended.report.total < 400
 
 
 def test_giving_up_abandons_what_was_tried(task_file: Path) -> None:

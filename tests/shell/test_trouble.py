@@ -10,9 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulksubmit.core.model import Attempt, Lost, Reply, Throttled, Verdict
-from bulksubmit.errors import (
-    BulkSubmitError,
-)
+from bulksubmit.errors import BulkSubmitError
 from bulksubmit.settings import Settings
 from tests.core.helpers import answered
 from tests.shell.doubles import (
