@@ -110,12 +110,13 @@ class Hold:
 
     Attributes:
         reason: Why it is closed, for the operator.
+        streak: How many pressure replies have come in a row.
     """
 
     def __init__(self, random: Random) -> None:
         self._random = random
         self._floor_s = -math.inf
-        self._streak = 0
+        self.streak = 0
         self._streak_max = 0
         self._probe_s = PROBE_S_MIN
         self._probe_at_s: float | None = None  # None while no streak holds the run.
@@ -145,17 +146,17 @@ class Hold:
 
     def clean(self) -> None:
         """The service works: hold no longer."""
-        self._streak = 0
+        self.streak = 0
         self._probe_s, self._probe_at_s, self._probe = PROBE_S_MIN, None, None
 
     def pressure(self, attempt: int, reason: str, *, in_flight: int, now_s: float) -> None:
         """A pressure reply has come, with this many attempts in flight, itself included."""
-        self._streak += 1
-        if self._streak == 1:
+        self.streak += 1
+        if self.streak == 1:
             self._streak_max = in_flight
         if self._probe == attempt:
             self._probe_s = min(PROBE_S_MAX, 2 * self._probe_s)
-        elif self.probing or self._streak < self._streak_max:
+        elif self.probing or self.streak < self._streak_max:
             return  # A late reply from before the hold, or too few yet.
         self._probe, self.reason = None, reason
         self._probe_at_s = now_s + self._probe_s * (0.5 + 0.5 * self._random.random())

@@ -424,7 +424,9 @@ class Reconciler:
             trouble.in_doubt |= in_doubt
             if pressed:
                 trouble.pressures += 1
-                failures = max(failures, trouble.pressures)
+                # A task that was unlucky again and again, while the service answers others
+                # well, need not wait as for a service that is down.
+                failures = max(failures, min(trouble.pressures, self._hold.streak))
             else:
                 trouble.server_errors += 1
                 failures = max(failures, trouble.server_errors)

@@ -235,3 +235,20 @@ def test_servererrors_do_not_lengthen_the_backoff_from_pressure() -> None:
 
     _, again_s = sent_next(reconciler, now_s)
     assert again_s - now_s == 0.5
+
+
+def test_an_unlucky_task_of_a_healthy_service_goes_again_soon() -> None:
+    """
+    Eight times lost, and each time another attempt was answered well before: the task waits
+    0.5 s at most, not the 30 s of a service that is down.
+    """
+    reconciler = make_reconciler(make_tasks(2_000))
+    unlucky, now_s = sent(reconciler, 0.0), 0.0
+    for _ in range(8):
+        other = sent(reconciler, now_s)
+        reconciler.settle(other, answered(other.tasks), now_s=now_s)
+        reconciler.settle(unlucky, LOST, now_s=now_s)
+        now_s += 0.5
+        unlucky = sent(reconciler, now_s)
+
+        assert unlucky.resent == 100
