@@ -196,6 +196,15 @@ def test_tasks_before_a_bad_line_stand() -> None:
     assert raised.value.path == "tasks.jsonl"
 
 
+def test_a_byte_order_mark_in_a_later_piece() -> None:
+    """Two files put together have a BOM in the middle, wherever the pieces begin."""
+    parser = LineParser("tasks.jsonl")
+    parser.feed(BOM + line("a") + b"\n")
+
+    with pytest.raises(SourceError, match=r"tasks\.jsonl:2: a byte order mark"):
+        parser.feed(BOM + line("b") + b"\n")
+
+
 @pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\n", BOM, BOM + b"\n"])
 def test_a_file_without_tasks(data: bytes) -> None:
     """An empty file is a mistake: nobody submits nothing on purpose."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import anyio
 
-from bulksubmit.core.model import Verdict
+from bulksubmit.core.model import Attempt, Lost, Reply, Verdict
 from bulksubmit.errors import NotConverged
 from bulksubmit.settings import RejectsBound, Settings
 from bulksubmit.submission import Outcomes
@@ -12,13 +12,14 @@ from tests.core.helpers import make_tasks
 from tests.shell.doubles import (
     Blocks,
     FakeService,
+    adds,
     bad_gateway,
     flood,
     slowly,
     spec,
     stopping,
 )
-from tests.virtual import run_virtual
+from tests.virtual import START_S, run_virtual
 
 
 def test_stopped_in_the_middle(task_file: Path) -> None:
@@ -61,16 +62,18 @@ def test_stopped_with_the_last_answer_in(task_file: Path) -> None:
     assert ended.report.exit_code == 0
 
 
-def test_stopped_before_the_job_was_looked_at(task_file: Path) -> None:
-    """Stopping does not wait for the answer about the job, and nothing is sent."""
+def test_stopped_before_the_job_was_looked_at() -> None:
+    """Stopping does not wait for the answer about the job, and nothing is read or sent."""
     service = FakeService()
     service.job_s = 3600
+    specs = [spec(n) for n in range(1000)]
 
-    ended, took_s = run_virtual(lambda: flood(task_file, service, beside=stopping(2)))
+    ended, took_s = run_virtual(lambda: flood(specs, service, beside=stopping(2)))
 
     assert isinstance(ended.error, NotConverged)
     assert took_s == 2
     assert service.sent == []
+    assert ended.report.total == 0
 
 
 def test_stopped_at_once(task_file: Path) -> None:
@@ -150,6 +153,25 @@ def test_giving_up_abandons_what_was_tried(task_file: Path) -> None:
     assert ended.report.unsettled == ended.report.total - len(tried) > 0
     assert {outcome.ordinal for outcome in ended.outcomes} == tried
     assert all(o.verdict is Verdict.ABANDONED and o.in_doubt for o in ended.outcomes)
+    assert ended.report.exit_code == 5
+
+
+def test_giving_up_with_nothing_to_abandon() -> None:
+    """
+    If late answers settle all that was tried, giving up is still no success: the rest of the
+    source was never sent.
+    """
+
+    def late(attempt: Attempt, now_s: float) -> Reply:
+        return adds(attempt, now_s) if now_s >= START_S + 100 else Lost("502", sent=True)
+
+    limits = Settings(concurrency=1, retry_timeout_s=60, drain_s=60)
+    source = Blocks([(0.0, make_tasks(100)), (55.0, make_tasks(100, first=100))])
+
+    ended, _ = run_virtual(lambda: flood(source, FakeService(late, reply_s=50), limits))
+
+    assert isinstance(ended.error, NotConverged)
+    assert (ended.report.added, ended.report.unsettled) == (100, 100)
     assert ended.report.exit_code == 5
 
 

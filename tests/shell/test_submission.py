@@ -315,6 +315,16 @@ def test_results_hold_every_outcome(tmp_path: Path, task_file: Path) -> None:
     assert rows[0] == {"line": 1, "id": "t0", "verdict": "added", "attempts": 1, "code": None}
 
 
+def test_files_are_closed(tmp_path: Path, task_file: Path) -> None:
+    """Whatever a run opened is closed when it is over."""
+    before = len(list(Path("/dev/fd").iterdir()))
+    paths = Settings(rejects_path=tmp_path / "rejects", results_path=tmp_path / "results")
+
+    run_virtual(lambda: flood(task_file, FakeService(), paths))
+
+    assert len(list(Path("/dev/fd").iterdir())) == before
+
+
 def test_a_results_file_that_cannot_be_written(task_file: Path) -> None:
     """
     A full disk ends the run with exit 5; what was settled is counted, and the answers in flight
@@ -353,7 +363,7 @@ def test_a_rejects_folder_that_cannot_be_made(
 def test_no_more_is_read_than_a_volley() -> None:
     """
     However fast the source is, no more tasks wait unsent than the senders take at once, and a
-    block: reading on would only be memory.
+    block: reading on would only be memory. So many do wait, for whoever is free next.
     """
     blocks = [(0.0, make_tasks(500, first=500 * n)) for n in range(40)]
     source, service = Blocks(blocks), FakeService()
@@ -361,6 +371,8 @@ def test_no_more_is_read_than_a_volley() -> None:
     def reply(attempt: Attempt, now_s: float) -> Reply:
         sent = {task.ordinal for task in service.tasks}
         assert len(source.admitted) - len(sent) <= 4 * 100 + 500
+        if attempt.number == 1:
+            assert len(source.admitted) - len(sent) >= 4 * 100
         return adds(attempt, now_s)
 
     service.reply = reply
