@@ -7,8 +7,9 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskGroup
 
-from bulksubmit.core.model import Attempt, Converged, GiveUp, Outcome, Reply, Send, Wait
+from bulksubmit.core.model import Attempt, Converged, GiveUp, Lost, Outcome, Reply, Send, Wait
 from bulksubmit.core.reconciler import Reconciler
+from bulksubmit.errors import ServiceRefused
 
 
 class Transport(Protocol):
@@ -132,7 +133,7 @@ class Pool:
 
     async def _post(self, attempt: Attempt, deliveries: TaskGroup) -> None:
         try:
-            reply = await self._transport.add(attempt)
+            reply = await self._add(attempt)
             outcomes = self._reconciler.settle(attempt, reply, now_s=anyio.current_time())
             # No await between settling and recording: what is settled is on record.
             self._record(outcomes)
@@ -144,6 +145,14 @@ class Pool:
             deliveries.start_soon(self._hand_over, outcomes)
             self.room.set()
         self.work.set()
+
+    async def _add(self, attempt: Attempt) -> Reply:
+        try:
+            return await self._transport.add(attempt)
+        except ServiceRefused as refused:
+            # The run ends, and this attempt added nothing.
+            self.stop(refused)
+            return Lost(refused.reason, sent=False)
 
     async def _hand_over(self, outcomes: list[Outcome]) -> None:
         await self._deliver(outcomes)

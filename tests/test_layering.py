@@ -43,7 +43,7 @@ ROOMS = {
     "settings": May("core errors"),
     "runs": May("errors", "platformdirs"),
     "producer": May("core errors", "anyio msgspec orjson"),
-    "pool": May("core", "anyio"),
+    "pool": May("core errors", "anyio"),
     "service": May("core errors", "aiohttp anyio azure yarl"),
     "observe": May("core errors", "orjson structlog"),
     "submission": May("core errors observe pool producer runs service settings", "anyio azure"),

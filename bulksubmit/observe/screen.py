@@ -1,5 +1,6 @@
 """What a person at the terminal sees while a run is under way: notes, and one line of progress."""
 
+import shutil
 import time
 from contextlib import suppress
 from typing import TextIO
@@ -53,7 +54,9 @@ class Screen:
         if self._quiet:
             return
         if self._in_place:
-            self._write(f"{_CLEAR_LINE}{line}")
+            # What does not fit would wrap, and stay.
+            width = shutil.get_terminal_size().columns - 1
+            self._write(f"{_CLEAR_LINE}{line[:width]}")
         else:
             self._write(f"{time.strftime('%H:%M:%S')} {line}\n")
 

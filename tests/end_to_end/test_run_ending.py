@@ -80,7 +80,7 @@ async def test_job_closes_in_between(state: JobState, code: str) -> None:
     assert isinstance(run.error, ServiceRefused)
     assert (run.error.refusal, run.error.code) == (Refusal.JOB_CLOSED, code)
     assert (run.report.exit_code, run.report.converged) == (7, False)
-    assert run.report.in_doubt == 100
+    assert run.report.in_doubt == 0  # The refusal is an answer: nothing of it was added.
 
 
 @pytest.mark.parametrize("state", [JobState.COMPLETED, JobState.TERMINATING, JobState.DELETING])
