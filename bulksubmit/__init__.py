@@ -7,6 +7,8 @@ from bulksubmit.core.events import Event, Observer
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import (
     BulkSubmitError,
+    JournalError,
+    JournalMismatch,
     NotConverged,
     OutputError,
     Refusal,
@@ -14,18 +16,22 @@ from bulksubmit.errors import (
     ServiceUnreachable,
     SettingsError,
     SourceError,
+    UnfinishedRun,
 )
 from bulksubmit.observe.report import Report
 from bulksubmit.settings import RejectsBound, Settings
 
 if TYPE_CHECKING:
+    from bulksubmit.api import resume, stream, submit
     from bulksubmit.service.auth import EntraToken, SharedKey
-    from bulksubmit.submission import Outcomes, stream, submit
+    from bulksubmit.submission import Outcomes
 
 __all__ = [
     "BulkSubmitError",
     "EntraToken",
     "Event",
+    "JournalError",
+    "JournalMismatch",
     "NotConverged",
     "Observer",
     "Outcome",
@@ -40,7 +46,9 @@ __all__ = [
     "SettingsError",
     "SharedKey",
     "SourceError",
+    "UnfinishedRun",
     "Verdict",
+    "resume",
     "stream",
     "submit",
 ]
@@ -50,8 +58,9 @@ _IMPORTED_WHEN_USED = {
     "EntraToken": "bulksubmit.service.auth",
     "Outcomes": "bulksubmit.submission",
     "SharedKey": "bulksubmit.service.auth",
-    "stream": "bulksubmit.submission",
-    "submit": "bulksubmit.submission",
+    "resume": "bulksubmit.api",
+    "stream": "bulksubmit.api",
+    "submit": "bulksubmit.api",
 }
 
 

@@ -4,6 +4,9 @@
     ├── SettingsError      the settings contradict each other, or a required one is missing
     ├── SourceError        the input cannot be read, or a line of it is no task
     ├── OutputError        a rejects or results file cannot be written
+    ├── JournalError       the journal cannot be written, or cannot be trusted
+    │   ├── JournalMismatch  it belongs to another source, job or account
+    │   └── UnfinishedRun    there is one of this source and job: resume it, or begin anew
     ├── ServiceRefused     the service will take no task: credential, job missing, completed
     ├── ServiceUnreachable nothing answers at the endpoint
     └── NotConverged       the run ended with tasks unsettled; carries the report
@@ -49,6 +52,26 @@ class SourceError(BulkSubmitError):
 
 class OutputError(BulkSubmitError):
     """A rejects or results file cannot be written."""
+
+
+class JournalError(BulkSubmitError):
+    """The journal cannot be written, or cannot be trusted."""
+
+
+class JournalMismatch(JournalError):
+    """The journal belongs to another source, job or account."""
+
+
+class UnfinishedRun(JournalError):
+    """There is an unfinished run of this source and job: resume it, or begin anew.
+
+    Attributes:
+        run_id: Its name.
+    """
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        self.run_id = run_id
+        super().__init__(reason)
 
 
 class Refusal(Enum):

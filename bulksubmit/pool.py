@@ -71,7 +71,8 @@ class Pool:
         transport: Transport,
         limit: Limit,
         *,
-        record: Callable[[list[Outcome]], None],
+        before: Callable[[Attempt], None],
+        record: Callable[[Attempt, list[Outcome]], None],
         deliver: Callable[[list[Outcome]], Awaitable[None]],
         drain_s: float,
     ) -> None:
@@ -81,13 +82,16 @@ class Pool:
             reconciler: Decides.
             transport: Posts.
             limit: On the attempts in flight.
-            record: Takes note of outcomes, at once.
+            before: Told of an attempt before it is sent.
+            record: Takes note of an attempt's outcomes, at once.
             deliver: Hands outcomes on; while it waits, its attempt's place stays taken, so
                 that a slow consumer slows the run.
             drain_s: How long answers are waited for once the pool is stopped.
         """
         self._reconciler, self._transport, self._limit = reconciler, transport, limit
-        self._record, self._deliver, self._drain_s = record, deliver, drain_s
+        self._before, self._record, self._deliver = before, record, deliver
+        self._drain_s = drain_s
+        self._posts: anyio.CancelScope | None = None
         self._delivering = 0
         self._stopped = False
         self.error: Exception | None = None
@@ -101,6 +105,12 @@ class Pool:
         self.error = self.error or error
         self.work.set()
 
+    def cut(self) -> None:
+        """Wait for no answer any more; after stop()."""
+        self._drain_s = 0.0
+        if self._posts is not None:
+            self._posts.deadline = min(self._posts.deadline, anyio.current_time())
+
     async def run(self) -> None:
         """Post collections until every task is settled, the run gives up, or it is stopped.
 
@@ -109,6 +119,7 @@ class Pool:
         if that takes the consumer longer than ``drain_s``.
         """
         async with anyio.create_task_group() as deliveries, anyio.create_task_group() as posts:
+            self._posts = posts.cancel_scope
             converged = await self._send_all(posts, deliveries)
             if not converged:
                 posts.cancel_scope.deadline = anyio.current_time() + self._drain_s
@@ -133,10 +144,11 @@ class Pool:
 
     async def _post(self, attempt: Attempt, deliveries: TaskGroup) -> None:
         try:
+            self._before(attempt)
             reply = await self._add(attempt)
             outcomes = self._reconciler.settle(attempt, reply, now_s=anyio.current_time())
             # No await between settling and recording: what is settled is on record.
-            self._record(outcomes)
+            self._record(attempt, outcomes)
         except Exception as error:  # noqa: BLE001 - taken in like the other answers
             self.stop(error)
             return

@@ -1,11 +1,76 @@
-"""Runs: one source against one job. Where a run keeps its files, and what it is called."""
+"""Runs: one source against one job. Where they are kept, how they begin, and go on."""
 
 import os
+import re
 import secrets
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any, Literal
 
 import platformdirs
+
+from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
+from bulksubmit.journal import FILE, Identity, Journal, NoJournal, is_locked
+from bulksubmit.observe.report import Counts
+from bulksubmit.producer.identity import digest
+from bulksubmit.producer.source import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that this process works on.
+
+    Attributes:
+        run_id: Its name.
+        folder: Where its files are.
+        journal: What it remembers.
+        resumed: Whether an earlier process began it.
+    """
+
+    run_id: str
+    folder: Path
+    journal: Journal | NoJournal
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A run as its journal tells it.
+
+    Attributes:
+        folder: Where its files are.
+        values: The journal's ``summary``: names and values, as a person would read them.
+        in_use: A process works on it now.
+    """
+
+    folder: Path
+    values: dict[str, Any]
+    in_use: bool
+
+    @property
+    def run_id(self) -> str:
+        """Its name."""
+        return str(self.values["run_id"])
+
+    @property
+    def counts(self) -> Counts:
+        """What was counted."""
+        names = [field.name for field in fields(Counts) if field.name in self.values]
+        counts = Counts(**{name: self.values[name] for name in names})
+        counts.total = int(self.values["tasks_read"] or 0)
+        return counts
+
+    @property
+    def state(self) -> Literal["running", "converged", "unfinished"]:
+        """Where it stands."""
+        if self.in_use:
+            return "running"
+        return "converged" if self.counts.converged else "unfinished"
 
 
 def new_run_id() -> str:
@@ -13,11 +78,166 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
-def run_folder(run_id: str) -> Path:
-    """Where a run keeps its files; not made here.
+def runs_folder() -> Path:
+    """Where runs are kept.
 
-    The root is ``$BULKSUBMIT_STATE_DIR``, else the platform's folder for a user's state.
+    Below ``$BULKSUBMIT_STATE_DIR``, else the platform's folder for a user's state.
     """
     root = os.environ.get("BULKSUBMIT_STATE_DIR")
     state = Path(root) if root else platformdirs.user_state_path("bulksubmit")
-    return state / "runs" / run_id
+    return state.absolute() / "runs"
+
+
+def run_folder(run_id: str) -> Path:
+    """Where a run keeps its files; not made here."""
+    return runs_folder() / run_id
+
+
+def begin(
+    source: Source,
+    *,
+    run_id: str,
+    job_id: str,
+    endpoint: str,
+    on_unfinished: Literal["stop", "resume", "new"],
+    clock: Callable[[], float],
+) -> Run:
+    """Begin a run, on disk before anything is sent, or go on with an unfinished one.
+
+    A source that cannot be opened a second time has a run without a journal.
+
+    Raises:
+        UnfinishedRun: if there is one of this source and job, and neither way on was chosen.
+        JournalError: if the journal cannot be written.
+    """
+    folder = run_folder(run_id)
+    if source.path is None:
+        return Run(run_id, folder, NoJournal())
+    if on_unfinished != "new":
+        unfinished = _unfinished(source.path, job_id, endpoint)
+        if unfinished and on_unfinished == "resume":
+            return resume(unfinished.run_id, source, clock=clock)
+        if unfinished:
+            raise UnfinishedRun(
+                unfinished.run_id,
+                f"run {unfinished.run_id} of {source.path} against the job {job_id} is "
+                f"{unfinished.state}: go on with it by --resume (or bulksubmit runs resume "
+                f"{unfinished.run_id}), or begin anew by --new-run",
+            )
+    status = Path(source.path).stat()
+    identity = Identity(
+        run_id=run_id,
+        job_id=job_id,
+        endpoint=endpoint,
+        source=source.path,
+        source_bytes=status.st_size,
+        source_mtime_ns=status.st_mtime_ns,
+        source_digest=digest(source.path),
+        begun_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=version("bulksubmit"),
+    )
+    return Run(run_id, folder, Journal.begin(folder, identity, clock))
+
+
+def resume(run_id: str, source: Source, *, clock: Callable[[], float]) -> Run:
+    """Go on with a run.
+
+    Args:
+        run_id: Its name.
+        source: The journal's source, opened.
+        clock: The time in seconds, from any start.
+
+    Raises:
+        JournalMismatch: if the source is not what it was.
+        JournalError: if the journal cannot be trusted, or another process works on the run.
+    """
+    journal = Journal(run_folder(run_id), clock)
+    try:
+        _check_source(journal.identity, source.path)
+        journal.resumed()
+    except BaseException:
+        journal.close()
+        raise
+    return Run(run_id, run_folder(run_id), journal, resumed=True)
+
+
+def kept() -> Iterator[Kept]:
+    """Every run that can be read, the last written to first."""
+    paths = list(runs_folder().glob(f"*/{FILE}"))
+    for path in sorted(paths, key=_written_ns, reverse=True):
+        run = _read(path)
+        if isinstance(run, Kept):
+            yield run
+
+
+def find(name: str) -> Kept:
+    """The run of that name, of a name that begins so, or (``last``) the one last written to.
+
+    Raises:
+        JournalError: if there is none or more than one, or if it cannot be read.
+    """
+    if name == "last":
+        last = next(kept(), None)
+        if last is None:
+            raise JournalError(f"there is no run in {runs_folder()}")
+        return last
+    if not re.fullmatch(r"[0-9a-f-]+", name):
+        raise JournalError(f"{name!r} is no run; bulksubmit runs list shows them")
+    found = list(runs_folder().glob(f"{name}*/{FILE}"))
+    exact = [path for path in found if path.parent.name == name]
+    if len(exact or found) != 1:
+        many = "more than one run begins so" if found else "there is no such run"
+        raise JournalError(f"{name}: {many}; bulksubmit runs list shows them")
+    run = _read((exact or found)[0])
+    if isinstance(run, JournalError):
+        raise run
+    return run
+
+
+def _read(path: Path) -> Kept | JournalError:
+    try:
+        with closing(sqlite3.connect(path, timeout=5.0)) as db:
+            db.row_factory = sqlite3.Row
+            row = db.execute("SELECT * FROM summary").fetchone()
+    except sqlite3.Error as error:
+        return JournalError(f"{path}: {error}")
+    if row is None:
+        return JournalError(f"{path} is damaged: it does not say which run it is of")
+    return Kept(path.parent, dict(row), is_locked(path.parent))
+
+
+def _written_ns(path: Path) -> int:
+    """When a journal was last written to; what is not in the file yet is in its log."""
+    times = [path.stat().st_mtime_ns]
+    log = path.with_name(f"{FILE}-wal")
+    if log.exists():
+        times.append(log.stat().st_mtime_ns)
+    return max(times)
+
+
+def _unfinished(source: str, job_id: str, endpoint: str) -> Kept | None:
+    for run in kept():
+        values = run.values
+        same = (values["source"], values["job"], values["endpoint"]) == (source, job_id, endpoint)
+        if same and run.state != "converged":
+            return run
+    return None
+
+
+def _check_source(identity: Identity, path: str | None) -> None:
+    where = f"run {identity.run_id} cannot go on"
+    if path != identity.source:
+        raise JournalMismatch(f"{where}: it is of {identity.source}, not of {path}")
+    status = Path(path).stat()
+    if status.st_size != identity.source_bytes:
+        change = f"had {identity.source_bytes:,} bytes and has {status.st_size:,}"
+    elif status.st_mtime_ns != identity.source_mtime_ns:
+        change = "was written to since"
+    elif digest(path) != identity.source_digest:
+        change = "has other bytes"
+    else:
+        return
+    raise JournalMismatch(
+        f"{where}: {path} {change}; put the file back as it was, or submit it as a new run "
+        "(--new-run), which recognises nothing of the old one"
+    )

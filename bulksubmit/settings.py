@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 from bulksubmit.core.partitioner import TASKS_MAX
 from bulksubmit.core.wire import API_VERSION, FRAME_BYTES
@@ -86,6 +86,11 @@ class Settings:
             nowhere.
         buffer_bytes_max: Of unsettled tasks in memory; the reader waits.
         drain_s: How long answers are waited for when the run is stopped.
+        max_duration_s: Stop the run, in order, after so long; None for never.
+        on_unfinished: What to do if there is an unfinished run of this source and job: stop
+            and say so, resume it, or begin a new one.
+        spool: Keep a copy of a source that cannot be opened twice (a pipe, an iterable) in the
+            run's folder, whole, before anything is sent, so that the run can be resumed.
 
     Raises:
         SettingsError: if a value is out of its bounds.
@@ -102,6 +107,9 @@ class Settings:
     results_path: Path | None = None
     buffer_bytes_max: int = 32 * MIB
     drain_s: float = 10.0
+    max_duration_s: float | None = None
+    on_unfinished: Literal["stop", "resume", "new"] = "stop"
+    spool: bool = False
 
     def __post_init__(self) -> None:
         bounds = {

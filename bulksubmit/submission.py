@@ -1,41 +1,44 @@
 """The straight line: source ─▶ reconciler ⇄ pool ─▶ service, and outcomes on their way out."""
 
+import math
 import re
 import uuid
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, closing, suppress
 from functools import partial
 from random import Random
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import Protocol
 
 import anyio
 from anyio.abc import TaskGroup
 
-from bulksubmit.core.events import Event, Observer, SourceRead
+from bulksubmit.core.events import Observer, SourceRead
 from bulksubmit.core.model import Attempt, Outcome, Reply, Task, Verdict
 from bulksubmit.core.pacing import FixedLimit
 from bulksubmit.core.reconciler import Bounds, Reconciler
-from bulksubmit.errors import BulkSubmitError, NotConverged, SettingsError
+from bulksubmit.errors import (
+    BulkSubmitError,
+    JournalError,
+    NotConverged,
+)
 from bulksubmit.observe.files import Files
 from bulksubmit.observe.progress import Progress
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.pool import Pool
-from bulksubmit.producer import open_source
-from bulksubmit.producer.source import AnySource, Source
-from bulksubmit.runs import new_run_id, run_folder
-from bulksubmit.service.auth import EntraToken, SharedKey, as_credential
+from bulksubmit.producer.source import BEGINNING, Done, Place, Source
+from bulksubmit.runs import Run
 from bulksubmit.service.jobs import Jobs, preflight
-from bulksubmit.service.transport import Transport
 from bulksubmit.settings import Settings
-
-if TYPE_CHECKING:
-    from azure.core.credentials_async import AsyncSupportsTokenInfo, AsyncTokenCredential
-
-AnyCredential: TypeAlias = "SharedKey | EntraToken | AsyncTokenCredential | AsyncSupportsTokenInfo"
 
 # Lists of outcomes, one a reply, that wait for the consumer before senders wait for it too.
 LISTS_AHEAD = 64
+
+# A commit that no answer brings along: at the end of a volley, or while all is held back.
+IDLE_COMMIT_S = 0.5
+
+# The file below the run's folder that holds a copy of a pipe or an iterable.
+SPOOL = "spool.ndjson"
 
 # For request_bytes_max=0: larger than anything in memory.
 _NO_BOUND = 2**40
@@ -87,9 +90,18 @@ class Outcomes:
         """How far the run is."""
         return self._submission.progress
 
+    @property
+    def run(self) -> Run:
+        """The run, and where its files are."""
+        return self._submission.work
+
     def stop(self, reason: str, *, exit_code: int = 5) -> None:
         """Send nothing more, take in the answers in flight, and end with NotConverged."""
         self._submission.stop(NotConverged(reason, exit_code=exit_code))
+
+    def cut(self) -> None:
+        """After stop(): do not wait for the answers in flight, either."""
+        self._submission.cut()
 
 
 class Submission:
@@ -100,6 +112,7 @@ class Submission:
         source: Source,
         service: Service,
         *,
+        work: Run,
         job_id: str,
         settings: Settings,
         observer: Observer,
@@ -109,13 +122,16 @@ class Submission:
         self._source, self._service, self._settings = source, service, settings
         self._job_id, self._observer, self._tally = job_id, observer, tally
         self._random = random
-        self._run_id = new_run_id()
+        self.work, self._journal = work, work.journal
         self._files = Files(
             source.name,
             rejects=settings.rejects_path,
-            rejects_default=run_folder(self._run_id) / "rejects.ndjson",
+            rejects_default=work.folder / "rejects.ndjson",
             results=settings.results_path,
+            go_on=work.resumed,
         )
+        tally.go_on(self._journal.counts)
+        self._place = BEGINNING
         bounds = Bounds(
             tasks_max=settings.tasks_per_request_max,
             bytes_max=settings.request_bytes_max or _NO_BOUND,
@@ -126,12 +142,14 @@ class Submission:
             guid=str(uuid.UUID(int=random.getrandbits(128), version=4)),
             random=random,
             observer=observer,
+            doubt_below=self._journal.doubt_below,
         )
         self._pool = Pool(
             self._reconciler,
             service,
             FixedLimit(settings.concurrency),
-            record=self._record,
+            before=self._journal.will_send,
+            record=self._record_answer,
             deliver=self._deliver,
             drain_s=settings.drain_s,
         )
@@ -145,10 +163,12 @@ class Submission:
     async def run(self) -> None:
         """From the first look at the job to the last outcome."""
         try:
-            await self._submit()
+            if not self._tally.counts.converged:
+                await self._submit()
         except Exception as error:  # noqa: BLE001 - the consumer gets it, after the outcomes
             self._error = error
         finally:
+            self._save()
             self._ended = self.report
             if isinstance(self._error, BulkSubmitError):
                 self._error.report = self._ended
@@ -159,42 +179,44 @@ class Submission:
             await preflight(
                 self._service, retry_timeout_s=self._settings.retry_timeout_s, random=self._random
             )
-        async with anyio.create_task_group() as deliveries, anyio.create_task_group() as producer:
+        async with anyio.create_task_group() as deliveries, anyio.create_task_group() as beside:
             if not self._beginning.cancelled_caught:  # Stopped by then: nothing is read.
-                producer.start_soon(self._produce, deliveries)
+                beside.start_soon(self._produce, deliveries)
+            beside.start_soon(self._keep_time)
             await self._pool.run()
-            producer.cancel_scope.cancel()
+            beside.cancel_scope.cancel()
         error, gave_up = self._pool.error, self._pool.gave_up
-        # Stopped or not: the answers that were in flight may have settled the last tasks.
-        converged = self._reconciler.sealed and not self._reconciler.unsettled
         if gave_up and not error:
             error = NotConverged(gave_up)
             abandoned = self._reconciler.abandon(gave_up)
-            self._record(abandoned)
+            self._record(abandoned, in_order=False)
             await self._deliver(abandoned)
-        if error and not (converged and isinstance(error, NotConverged)):
+        # Stopped or not: the answers that were in flight may have settled the last tasks.
+        if error and not (self._tally.counts.converged and isinstance(error, NotConverged)):
             raise error
 
     async def _produce(self, deliveries: TaskGroup) -> None:
         """From the source to the reconciler, to the source's end."""
+        done = Done(self._journal.settled, self._journal.places) if self.work.resumed else None
         try:
-            await self._source.read(partial(self._admit, deliveries))
+            await self._source.read(partial(self._admit, deliveries), done)
         except Exception as error:  # noqa: BLE001 - the pool ends the run with it
             self._pool.stop(error)
             return
         self._reconciler.seal()
-        self._observer(SourceRead(self._tally.total))
+        self._observer(SourceRead(self._tally.counts.total))
         self._pool.work.set()
 
-    async def _admit(self, deliveries: TaskGroup, tasks: list[Task], source_bytes: int) -> None:
+    async def _admit(self, deliveries: TaskGroup, tasks: list[Task], after: Place) -> None:
         """Hand tasks to the reconciler as soon as there is room for them."""
         while not self._has_room(sum([len(task.body) for task in tasks])):
             await self._pool.room.wait()
-        self._tally.total += len(tasks)
-        self._tally.bytes_read += source_bytes
+        counts = self._tally.counts
+        counts.total, self._place = max(counts.total, after.ordinal), after
+        self._journal.place(after)
         rejected = self._reconciler.admit(tasks)
         self._pool.work.set()
-        self._record(rejected)
+        self._record(rejected, in_order=True)
         if rejected:
             # Beside the producer, which is cut off at the end: they would be lost on their way.
             handed_over = anyio.Event()
@@ -208,17 +230,48 @@ class Submission:
         fits = waiting_bytes + bodies_bytes <= self._settings.buffer_bytes_max
         return self._reconciler.fresh < volley and (fits or not waiting_bytes)
 
+    async def _keep_time(self) -> None:
+        """Commit what no later answer brings along, and stop when the time is over."""
+        ends_s = anyio.current_time() + (self._settings.max_duration_s or math.inf)
+        while True:
+            await anyio.sleep(max(0.0, min(IDLE_COMMIT_S, ends_s - anyio.current_time())))
+            if anyio.current_time() >= ends_s:
+                self.stop(NotConverged(f"{self._settings.max_duration_s:g} s are over"))
+                return
+            self._journal.commit_if_due(self._tally.counts)
+
     async def _hand_over(self, outcomes: list[Outcome], handed_over: anyio.Event) -> None:
         await self._deliver(outcomes)
         handed_over.set()
 
-    def _record(self, outcomes: list[Outcome]) -> None:
-        self._tally.record(outcomes)
-        self._files.record(outcomes)
-        self._bound_rejects([o for o in outcomes if o.verdict is Verdict.REJECTED])
+    def _record_answer(self, attempt: Attempt, outcomes: list[Outcome]) -> None:
+        # A collection of fresh tasks is in the order of the source.
+        self._record(outcomes, in_order=attempt.resent == 0)
+
+    def _record(self, outcomes: list[Outcome], *, in_order: bool) -> None:
+        if not outcomes:
+            return
+        others = [outcome for outcome in outcomes if outcome.verdict is not Verdict.ADDED]
+        self._tally.record(outcomes, others)
+        # Before the journal says that they are settled: after a crash a row may be there
+        # twice, but none is missing.
+        self._files.record(outcomes, others)
+        self._journal.record(outcomes, others, in_order=in_order)
+        self._journal.commit_if_due(self._tally.counts)
+        self._bound_rejects([o for o in others if o.verdict is Verdict.REJECTED])
+
+    def _save(self) -> None:
+        """The journal's last words; the run may have ended because it cannot be written."""
+        try:
+            self._journal.commit(self._tally.counts)
+            self._journal.end(
+                "converged" if self._tally.counts.converged else str(self._error or "cut off")
+            )
+        except JournalError as error:
+            self._error = self._error or error
 
     def _bound_rejects(self, newly: list[Outcome]) -> None:
-        rejected, settled = self._tally.verdicts[Verdict.REJECTED], self._tally.settled
+        rejected, settled = self._tally.counts.rejected, self._tally.counts.settled
         if newly and self._settings.rejects_bound.exceeded(rejected=rejected, settled=settled):
             what = f"{rejected:,} of {settled:,} settled tasks were rejected"
             reason = f"{what}, more than max-rejects allows; the last one: {newly[-1].code}"
@@ -226,7 +279,8 @@ class Submission:
 
     async def _deliver(self, outcomes: list[Outcome]) -> None:
         if outcomes:  # An empty list tells the consumer that it was the last.
-            await self._to_consumer.send(outcomes)
+            with suppress(anyio.BrokenResourceError):  # The consumer has left.
+                await self._to_consumer.send(outcomes)
 
     # --- The consumer's side -----------------------------------------------------------------
 
@@ -244,9 +298,16 @@ class Submission:
             raise self._error
         return []
 
+    def leave(self) -> None:
+        """Nobody takes outcomes in any more: the run stops in order, unless it has ended."""
+        self._lists.close()
+        if self._ended is None:
+            self.stop(NotConverged("its consumer has left"))
+
     def close(self) -> None:
-        """Nobody takes outcomes in any more; run() has ended, or was never begun."""
+        """run() has ended, or was never begun."""
         self._files.close()
+        self._journal.close()
         self._to_consumer.close()
         self._lists.close()
 
@@ -255,19 +316,33 @@ class Submission:
         self._beginning.cancel()
         self._pool.stop(error)
 
+    def cut(self) -> None:
+        """After stop(): do not wait for the answers in flight, either."""
+        self._pool.cut()
+
     @property
     def report(self) -> Report:
         """The account up to now, or the final one."""
         if self._ended:
             return self._ended
+        counts = self._tally.counts
+        path = self._journal.path
         return self._tally.report(
-            run_id=self._run_id,
+            run_id=self.work.run_id,
             job_id=self._job_id,
-            unsettled=self._reconciler.unsettled,
-            in_doubt=self._reconciler.in_doubt,
+            unsettled=counts.total - counts.settled - counts.abandoned,
+            in_doubt=self._reconciler.in_doubt + self._doubted_by_others(),
             rejects_path=self._files.rejects_path,
+            journal_path=str(path) if path else None,
             error=self._error,
         )
+
+    def _doubted_by_others(self) -> int:
+        """Tasks in doubt since an earlier process, which this one has not come to yet."""
+        end = min(self._journal.doubt_below, self._tally.counts.total)
+        if not self.work.resumed or self._reconciler.sealed:
+            return 0
+        return self._journal.settled.missing(self._place.ordinal, end)
 
     @property
     def progress(self) -> Progress:
@@ -276,140 +351,34 @@ class Submission:
             report=self.report,
             in_flight=self._reconciler.in_flight,
             retrying=self._reconciler.retrying,
-            bytes_read=self._tally.bytes_read,
+            read=self._place,
             bytes_total=self._source.bytes_total,
         )
 
 
 @asynccontextmanager
-async def stream(
-    source: AnySource,
-    *,
-    job_id: str,
-    endpoint: str,
-    credential: AnyCredential,
-    settings: Settings | None = None,
-    observer: Observer | None = None,
-) -> AsyncIterator[Outcomes]:
-    """Submit every task of a source to a job, and hand out each outcome as it settles.
-
-    Leaving the context before the iteration's end stops the run at once; what is in flight is
-    in doubt then.
-
-    Args:
-        source: A path (NDJSON), a binary stream of it, or an iterable or async iterable of
-            tasks, each as bytes, str, dict, or a model of the official SDK.
-        job_id: The Batch job; it must exist.
-        endpoint: The account's, such as ``https://myaccount.westeurope.batch.azure.com``.
-        credential: SharedKey, EntraToken, or an async credential of azure-identity.
-        settings: How it should go.
-        observer: Told of each request and more, as it happens. What it raises, which it should
-            not, ends the run.
-
-    Raises:
-        SettingsError: if the settings are out of their bounds.
-        SourceError: if the source cannot be opened, or (while iterating) a task is not one.
-        OutputError: if a rejects or results file cannot be made or written.
-        ServiceRefused: (while iterating) if the service will take no task at all.
-        ServiceUnreachable: (while iterating) if nothing answers at the start.
-        NotConverged: (while iterating) if it ended with tasks unsettled for any other reason.
-    """
-    if not _JOB_ID.fullmatch(job_id):
-        reason = "1 to 64 letters, digits, - and _ are one"
-        raise SettingsError(f"the job's id {job_id!r} cannot be one: {reason}")
-    settings = settings or Settings()
-    tally = Tally(anyio.current_time)
-    tell = _Telling(tally, observer)
-    transport = Transport(
-        endpoint,
-        job_id,
-        as_credential(credential),
-        server_timeout_s=settings.server_timeout_s,
-        observer=tell,
-        api_version=settings.api_version,
-    )
-    with closing(open_source(source)) as opened:
-        submission = Submission(
-            opened,
-            transport,
-            job_id=job_id,
-            settings=settings,
-            observer=tell,
-            tally=tally,
-            random=Random(),  # noqa: S311 - jitter, no secrets
-        )
-        tell.stop = submission.stop
-        async with transport, running(submission) as outcomes:
-            yield outcomes
-
-
-async def submit(
-    source: AnySource,
-    *,
-    job_id: str,
-    endpoint: str,
-    credential: AnyCredential,
-    settings: Settings | None = None,
-    observer: Observer | None = None,
-) -> Report:
-    """Submit every task of a source to a job.
-
-    Args and errors are those of stream().
-
-    Returns:
-        The account of all tasks, once each is settled. Look at ``rejected``: a rejected task is
-        settled.
-
-    Raises:
-        BulkSubmitError: if the run ends in any other way; its ``report`` is the account.
-    """
-    async with stream(
-        source,
-        job_id=job_id,
-        endpoint=endpoint,
-        credential=credential,
-        settings=settings,
-        observer=observer,
-    ) as outcomes:
-        await outcomes.drain()
-    return outcomes.report
-
-
-@asynccontextmanager
 async def running(submission: Submission) -> AsyncIterator[Outcomes]:
-    """The outcomes of a submission that runs as long as the context lasts."""
+    """The outcomes of a submission that runs as long as the context lasts.
+
+    Whoever leaves early, be it by an exception or by being cancelled, waits for the answers in
+    flight: at most the settings' ``drain_s``.
+    """
     raised: BaseException | None = None
     with closing(submission):
         async with anyio.create_task_group() as background:
-            background.start_soon(submission.run)
+            background.start_soon(_shielded, submission.run)
             try:
                 yield Outcomes(submission)
             except anyio.get_cancelled_exc_class():
+                submission.leave()
                 raise
             except BaseException as error:  # noqa: BLE001 - out of the group, which would wrap it
                 raised = error
-            background.cancel_scope.cancel()
+            submission.leave()
     if raised:
         raise raised
 
 
-class _Telling:
-    """Tells the tally, and then the user's observer.
-
-    Attributes:
-        stop: Given what the observer raised, which is told nothing afterwards.
-    """
-
-    def __init__(self, tally: Tally, observer: Observer | None) -> None:
-        self._tally, self._observer = tally, observer
-        self.stop: Callable[[Exception], None]
-
-    def __call__(self, event: Event, /) -> None:
-        self._tally(event)
-        if self._observer is None:
-            return
-        try:
-            self._observer(event)
-        except Exception as error:  # noqa: BLE001 - in here it would cost an answer
-            self._observer = None
-            self.stop(error)
+async def _shielded(run: Callable[[], Awaitable[None]]) -> None:
+    with anyio.CancelScope(shield=True):
+        await run()

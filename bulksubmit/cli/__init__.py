@@ -12,6 +12,7 @@ import click
 _COMMANDS = {
     "demo": "Flood a local emulator with 100,000 tasks, and check the result.",
     "submit": "Submit every task of a file to a job.",
+    "runs": "Look at earlier runs, and go on with them.",
     "emulator": "Play Azure Batch on a loopback port.",
 }
 

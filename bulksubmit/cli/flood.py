@@ -3,7 +3,8 @@
 import signal
 import sys
 import traceback
-from contextlib import ExitStack, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
@@ -12,16 +13,18 @@ import anyio
 import click
 import orjson
 
+from bulksubmit.api import resume, stream
 from bulksubmit.core.events import Event, Observer
-from bulksubmit.errors import BulkSubmitError, NotConverged, OutputError
+from bulksubmit.errors import BulkSubmitError, OutputError
 from bulksubmit.observe.progress import progress_line
 from bulksubmit.observe.report import Report, Tally, exit_code
 from bulksubmit.observe.screen import Screen
 from bulksubmit.observe.table import report_table
 from bulksubmit.producer.source import AnySource
+from bulksubmit.runs import Kept, Run
 from bulksubmit.service.auth import EntraToken, SharedKey
 from bulksubmit.settings import Settings
-from bulksubmit.submission import Outcomes, stream
+from bulksubmit.submission import Outcomes
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +65,52 @@ async def flood(source: AnySource, target: Target, settings: Settings, output: O
     Returns:
         The final account, with its exit code.
     """
+
+    def begin(observer: Observer) -> AbstractAsyncContextManager[Outcomes]:
+        return stream(
+            source,
+            job_id=target.job_id,
+            endpoint=target.endpoint,
+            credential=target.credential,
+            settings=settings,
+            observer=observer,
+        )
+
+    return await _run(begin, output, job_id=target.job_id)
+
+
+async def flood_on(run: Kept, target: Target, settings: Settings, output: Output) -> Report:
+    """Go on with a run, to its end.
+
+    Returns:
+        The final account of the whole run, with its exit code.
+    """
+
+    def begin(observer: Observer) -> AbstractAsyncContextManager[Outcomes]:
+        return resume(
+            run.run_id,
+            endpoint=target.endpoint,
+            credential=target.credential,
+            settings=settings,
+            observer=observer,
+        )
+
+    return await _run(begin, output, job_id=target.job_id)
+
+
+async def _run(
+    begin: Callable[[Observer], AbstractAsyncContextManager[Outcomes]],
+    output: Output,
+    *,
+    job_id: str,
+) -> Report:
     screen = Screen(sys.stderr, quiet=output.quiet)
     outcomes: Outcomes | None = None
     error: Exception | None = None
     with ExitStack() as closing:
         try:
-            async with stream(
-                source,
-                job_id=target.job_id,
-                endpoint=target.endpoint,
-                credential=target.credential,
-                settings=settings,
-                observer=_observer(screen, output, closing),
-            ) as outcomes:
+            async with begin(_observer(screen, output, closing)) as outcomes:
+                _introduce(outcomes.run, screen)
                 await _watch(outcomes, screen)
         except Exception as raised:  # noqa: BLE001 - every end has its report and its exit code
             error = raised
@@ -83,7 +119,15 @@ async def flood(source: AnySource, target: Target, settings: Settings, output: O
         screen.error(f"error: {error}")
         if not isinstance(error, BulkSubmitError):
             screen.error("".join(traceback.format_exception(error)))
-    return ended(outcomes.report if outcomes else nothing_begun(target.job_id), error)
+    return ended(outcomes.report if outcomes else nothing_begun(job_id), error)
+
+
+def _introduce(run: Run, screen: Screen) -> None:
+    if run.journal.path is None:
+        screen.note(f"run {run.run_id}: a pipe cannot be resumed; --spool would keep a copy")
+        return
+    screen.note(f"run {run.run_id}: journal {run.journal.path}")
+    screen.note(f"  if it is cut off: bulksubmit runs resume {run.run_id}")
 
 
 def ended(report: Report, error: Exception | None) -> Report:
@@ -141,48 +185,30 @@ def _close(file: TextIO) -> None:
 
 async def _watch(outcomes: Outcomes, screen: Screen) -> None:
     """Take the outcomes in, show progress, and heed signals."""
-    signals = _Signals(outcomes, screen)
     ended_by: Exception | None = None
     async with anyio.create_task_group() as beside:
         beside.start_soon(_show_progress, outcomes, screen)
-        beside.start_soon(signals.heed)
-        with signals.leave:
-            try:
-                await outcomes.drain()
-            except Exception as raised:  # noqa: BLE001 - out of the group, which would wrap it
-                ended_by = raised
+        beside.start_soon(_heed_signals, outcomes, screen)
+        try:
+            await outcomes.drain()
+        except Exception as raised:  # noqa: BLE001 - out of the group, which would wrap it
+            ended_by = raised
         beside.cancel_scope.cancel()
-    if error := ended_by or signals.left:
-        raise error
+    if ended_by:
+        raise ended_by
 
 
-class _Signals:
-    """The first one stops the run in order, the second leaves at once.
-
-    Attributes:
-        leave: Cancelled by the second.
-        left: The error to end with then.
-    """
-
-    def __init__(self, outcomes: Outcomes, screen: Screen) -> None:
-        self._outcomes, self._screen = outcomes, screen
-        self.leave = anyio.CancelScope()
-        self.left: NotConverged | None = None
-
-    async def heed(self) -> None:
-        first: signal.Signals | None = None
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for number in signals:
-                if first is not None:
-                    reason = f"interrupted by {first.name}, and left before the last answers"
-                    self.left = NotConverged(reason, exit_code=128 + first)
-                    self.leave.cancel()
-                    return
-                first = number
-                self._outcomes.stop(f"interrupted by {first.name}", exit_code=128 + first)
-                self._screen.note(
-                    "stopping once the answers in flight are in; again to leave at once"
-                )
+async def _heed_signals(outcomes: Outcomes, screen: Screen) -> None:
+    """The first one stops the run in order; the second does not wait for the last answers."""
+    first: signal.Signals | None = None
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
+            if first is not None:
+                outcomes.cut()
+                return
+            first = number
+            outcomes.stop(f"interrupted by {first.name}", exit_code=128 + first)
+            screen.note("stopping once the answers in flight are in; again to leave at once")
 
 
 async def _show_progress(outcomes: Outcomes, screen: Screen) -> None:

@@ -106,7 +106,13 @@ class Reconciler:
     """
 
     def __init__(
-        self, bounds: Bounds, *, guid: str, random: Random, observer: Observer = lambda _: None
+        self,
+        bounds: Bounds,
+        *,
+        guid: str,
+        random: Random,
+        observer: Observer = lambda _: None,
+        doubt_below: int = 0,
     ) -> None:
         """Start with nothing.
 
@@ -116,9 +122,10 @@ class Reconciler:
                 attempt's number, so that each attempt has a GUID that a person can place.
             random: For jitter.
             observer: Told when sending is held back, and of oddities in replies.
+            doubt_below: Tasks of a lower ordinal may have been sent by an earlier process.
         """
         self._bounds, self._random, self._observer = bounds, random, observer
-        self._guid_prefix = guid[:24]
+        self._guid_prefix, self._doubt_below = guid[:24], doubt_below
         self._backlog = Backlog()
         self._in_flight: dict[int, Attempt] = {}
         self._troubles: dict[int, Trouble] = {}  # By ordinal.
@@ -148,6 +155,10 @@ class Reconciler:
         too_large = [task for task in tasks if len(task.body) > body_max]
         if too_large:
             tasks = [task for task in tasks if len(task.body) <= body_max]
+        if tasks and tasks[0].ordinal < self._doubt_below:
+            for task in tasks:
+                if task.ordinal < self._doubt_below:
+                    self._troubles[task.ordinal] = Trouble(in_doubt=True)
         self._backlog.fresh.extend(tasks)
         self.unsettled += len(tasks)
         self.unsettled_bytes += sum([len(task.body) for task in tasks])
@@ -213,7 +224,7 @@ class Reconciler:
         """When the run gives up if nothing is settled before."""
         flying, barred = bool(self._in_flight), self._barred
         self._barred = in_flight_max < 1 and not flying
-        if barred or self._barred or not (flying or self._troubles):
+        if barred or self._barred or (not flying and self.unsettled == self.fresh):
             # Nothing was being tried: the source was slow, or the consumer, to whom the
             # others with a place hand their outcomes.
             self._progress_s = now_s
@@ -473,7 +484,8 @@ class Reconciler:
         assert len(held) == len({task.ordinal for task in held}) == self.unsettled
         assert sum(len(task.body) for task in held) == self.unsettled_bytes
         assert {task.ordinal for task in again} <= set(self._troubles)
-        assert set(self._troubles) <= {task.ordinal for task in [*again, *flying]}
+        tried = {task.ordinal for task in [*again, *flying]}
+        assert all(o in tried or o < self._doubt_below for o in self._troubles)
         for attempt in self._in_flight.values():
             assert 1 <= len(attempt.tasks) <= self._bounds.tasks_max
             assert len({task.id.lower() for task in attempt.tasks}) == len(attempt.tasks)

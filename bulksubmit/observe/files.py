@@ -1,7 +1,7 @@
 """The rejects file and the results file: NDJSON, written as tasks settle."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import orjson
@@ -18,20 +18,26 @@ class OutcomeFile:
     """
 
     def __init__(
-        self, row: Callable[[Outcome], dict[str, object]], *, path: Path, lazy: bool = False
+        self,
+        row: Callable[[Outcome], dict[str, object]],
+        *,
+        path: Path,
+        lazy: bool = False,
+        go_on: bool = False,
     ) -> None:
-        """Write to a new file.
+        """Write to a file.
 
         Args:
             row: Makes an outcome's row.
             path: The file. One that holds something already is not overwritten: it may be
                 the only trace of an earlier run.
+            go_on: Write on at its end instead, for a run that is resumed.
             lazy: Make the file, and the folders on its way, with the first row only.
 
         Raises:
             OutputError: if the file cannot be made, or holds something already.
         """
-        self._row, self._path = row, path
+        self._row, self._path, self._go_on = row, path, go_on
         self._file: int | None = None
         self._error: str | None = None
         if not lazy:
@@ -67,13 +73,21 @@ class OutcomeFile:
 
     def _open(self) -> None:
         try:
-            if self._path.exists() and self._path.stat().st_size:
+            if not self._go_on and self._path.exists() and self._path.stat().st_size:
                 raise OutputError(f"{self._path} holds something already; name a new file")
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_TRUNC
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
             self._file = os.open(self._path, flags, mode=0o600)
+            self._end_cut_row(self._file)
         except OSError as error:
             raise OutputError(f"{self._path} cannot be made: {error.strerror}") from error
+
+    @staticmethod
+    def _end_cut_row(file: int) -> None:
+        """A row that a crash has cut must not swallow the next one."""
+        size = os.fstat(file).st_size
+        if size and os.pread(file, 1, size - 1) != b"\n":
+            os.write(file, b"\n")
 
     def close(self) -> None:
         """Close the file, if it was made."""
@@ -117,7 +131,13 @@ class Files:
     """Both files of a run: the rejects, and the results if they are wanted."""
 
     def __init__(
-        self, source: str, *, rejects: Path | None, rejects_default: Path, results: Path | None
+        self,
+        source: str,
+        *,
+        rejects: Path | None,
+        rejects_default: Path,
+        results: Path | None,
+        go_on: bool = False,
     ) -> None:
         """Make those that are asked for.
 
@@ -126,27 +146,32 @@ class Files:
             rejects: Where rejected tasks go, if anywhere in particular.
             rejects_default: Where they go otherwise; made with the first one only.
             results: Where every task's outcome goes; None for nowhere.
+            go_on: The run is resumed: files that hold something are written on.
 
         Raises:
-            OutputError: if a file cannot be made, or holds something already.
+            OutputError: if a file cannot be made, or (of a new run) holds something already.
         """
-        path, lazy = rejects or rejects_default, rejects is None
-        self._rejects = OutcomeFile(reject_row(source), path=path, lazy=lazy)
-        self._results = OutcomeFile(result_row, path=results) if results else None
+        path, lazy = rejects or rejects_default, rejects is None and not rejects_default.exists()
+        self._rejects = OutcomeFile(reject_row(source), path=path, lazy=lazy, go_on=go_on)
+        self._results = OutcomeFile(result_row, path=results, go_on=go_on) if results else None
 
     @property
     def rejects_path(self) -> str | None:
         """The rejects file, if it was made."""
         return self._rejects.path
 
-    def record(self, outcomes: list[Outcome]) -> None:
+    def record(self, outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> None:
         """Write what belongs into each.
+
+        Args:
+            outcomes: Any number.
+            others: Those of them that are not ADDED, few as a rule.
 
         Raises:
             OutputError: if a file cannot be written.
         """
         # Rejects first: if a disk is full, they are what nothing else tells of.
-        self._rejects.record([o for o in outcomes if o.verdict is Verdict.REJECTED])
+        self._rejects.record([o for o in others if o.verdict is Verdict.REJECTED])
         if self._results:
             self._results.record(outcomes)
 

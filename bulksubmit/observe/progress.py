@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from bulksubmit.observe.report import Report
+from bulksubmit.producer.source import Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,14 +14,14 @@ class Progress:
         report: The account up to now.
         in_flight: Attempts that await their reply.
         retrying: Tasks sent before that wait to be sent again.
-        bytes_read: Of the source.
+        read: How far the source was read.
         bytes_total: The source's size, if it is known.
     """
 
     report: Report
     in_flight: int
     retrying: int
-    bytes_read: int
+    read: Place
     bytes_total: int | None
 
     @property
@@ -33,8 +34,9 @@ class Progress:
         """How many tasks the source holds: known at its end, estimated by its size before."""
         if self.report.source_complete:
             return self.report.total
-        if self.bytes_total and self.bytes_read:
-            return max(self.report.total, self.report.total * self.bytes_total // self.bytes_read)
+        if self.bytes_total and self.read.offset:
+            estimated = self.read.ordinal * self.bytes_total // self.read.offset
+            return max(self.report.total, estimated)
         return None
 
 

@@ -1,8 +1,7 @@
 """The account of a run: what was read, and what became of it."""
 
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 
 from bulksubmit.core.events import Event, RequestEnded, SourceRead
@@ -124,17 +123,38 @@ class Report:
         return values
 
 
+@dataclass(slots=True)
+class Counts:
+    """What is counted of a run, over all processes that work on it. Fields as in Report."""
+
+    source_complete: bool = False
+    total: int = 0
+    added: int = 0
+    existed: int = 0
+    existed_own: int = 0
+    rejected: int = 0
+    abandoned: int = 0
+    requests: int = 0
+    retried_requests: int = 0
+    throttled_requests: int = 0
+    bytes_sent: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Tasks whose outcome is final."""
+        return self.added + self.existed + self.rejected
+
+    @property
+    def converged(self) -> bool:
+        """Whether the source was read to its end, and every task of it is settled."""
+        return self.source_complete and self.settled == self.total
+
+
 class Tally:
     """Counts what happens: an observer of events, and a recorder of outcomes.
 
     Attributes:
-        total: Tasks read so far.
-        bytes_read: Of the source.
-        source_complete: The source was read to its end.
-        verdicts: How many outcomes of each verdict.
-        existed_own: How many of the existed ones an earlier attempt of ours took.
-        requests: Attempts sent and ended.
-        throttled_requests: Of them, throttled.
+        counts: Up to now.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -144,38 +164,43 @@ class Tally:
             clock: The time in seconds, from any start.
         """
         self._clock, self._started_s = clock, clock()
-        self.total = 0
-        self.bytes_read = 0
-        self.source_complete = False
-        self.verdicts: Counter[Verdict] = Counter()
-        self.existed_own = 0
-        self.requests = 0
-        self.throttled_requests = 0
-        self._retried_requests = 0
-        self._bytes_sent = 0
+        self._settled_before, self._requests_before = 0, 0
+        self.counts = Counts()
+
+    def go_on(self, counts: Counts) -> None:
+        """Go on from what earlier processes of the run counted; the rate is this process's."""
+        self.counts = counts
+        self._settled_before, self._requests_before = counts.settled, counts.requests
 
     def __call__(self, event: Event, /) -> None:
         """See Observer."""
         match event:
             case RequestEnded(attempt=attempt) if attempt:
-                self.requests += 1
-                self._retried_requests += event.resent > 0
-                self.throttled_requests += event.reply == "throttled"
-                self._bytes_sent += event.bytes_sent
+                self.counts.requests += 1
+                self.counts.retried_requests += event.resent > 0
+                self.counts.throttled_requests += event.reply == "throttled"
+                self.counts.bytes_sent += event.bytes_sent
             case SourceRead():
-                self.source_complete = True
+                self.counts.source_complete = True
 
-    def record(self, outcomes: list[Outcome]) -> None:
-        """Count outcomes."""
-        self.verdicts.update([outcome.verdict for outcome in outcomes])
-        if self.verdicts[Verdict.EXISTED]:
-            owned = (o.verdict is Verdict.EXISTED and o.in_doubt for o in outcomes)
-            self.existed_own += sum(owned)
+    def record(self, outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> None:
+        """Count outcomes.
 
-    @property
-    def settled(self) -> int:
-        """Tasks whose outcome is final."""
-        return self.verdicts.total() - self.verdicts[Verdict.ABANDONED]
+        Args:
+            outcomes: Any number.
+            others: Those of them that are not ADDED, few as a rule.
+        """
+        counts = self.counts
+        counts.added += len(outcomes) - len(others)
+        for outcome in others:
+            match outcome.verdict:
+                case Verdict.EXISTED:
+                    counts.existed += 1
+                    counts.existed_own += outcome.in_doubt
+                case Verdict.REJECTED:
+                    counts.rejected += 1
+                case Verdict.ABANDONED:
+                    counts.abandoned += 1
 
     def report(
         self,
@@ -185,44 +210,29 @@ class Tally:
         unsettled: int = 0,
         in_doubt: int = 0,
         rejects_path: str | None = None,
+        journal_path: str | None = None,
         error: BaseException | None = None,
     ) -> Report:
         """The account up to now."""
         elapsed_s = self._clock() - self._started_s
-        converged = self.source_complete and not (unsettled or self.verdicts[Verdict.ABANDONED])
-        added, existed, rejected, abandoned = (
-            self.verdicts[verdict]
-            for verdict in (
-                Verdict.ADDED,
-                Verdict.EXISTED,
-                Verdict.REJECTED,
-                Verdict.ABANDONED,
-            )
-        )
+        counts = self.counts
+        converged = counts.converged
+        settled_here = counts.settled - self._settled_before
         code = ExitCode.UNSETTLED  # A run that is still under way, or was cut off.
         if error or converged:
-            code = exit_code(error, requests=self.requests, rejected=rejected)
+            sent_here = counts.requests - self._requests_before
+            code = exit_code(error, requests=sent_here, rejected=counts.rejected)
         return Report(
             run_id=run_id,
             job_id=job_id,
             converged=converged,
-            total=self.total,
-            added=added,
-            existed=existed,
-            rejected=rejected,
-            existed_own=self.existed_own,
-            abandoned=abandoned,
             unsettled=unsettled,
             in_doubt=in_doubt,
-            source_complete=self.source_complete,
-            requests=self.requests,
-            retried_requests=self._retried_requests,
-            throttled_requests=self.throttled_requests,
-            bytes_sent=self._bytes_sent,
+            **asdict(counts),
             elapsed_s=round(elapsed_s, 3),
-            tasks_per_s=round(self.settled / elapsed_s, 1) if elapsed_s else 0.0,
+            tasks_per_s=round(settled_here / elapsed_s, 1) if elapsed_s else 0.0,
             rejects_path=rejects_path,
-            journal_path=None,
+            journal_path=journal_path,
             exit_code=int(code),
             error=str(error) or type(error).__name__ if error else None,
         )

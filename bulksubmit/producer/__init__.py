@@ -31,3 +31,6 @@ def open_source(source: AnySource) -> Source:
 
 def _name(stream: object) -> str:
     return str(getattr(stream, "name", "stream"))
+
+
+__all__ = ["ItemSource", "LineSource", "open_source"]

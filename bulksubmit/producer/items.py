@@ -10,7 +10,7 @@ import orjson
 from bulksubmit.core.model import Task
 from bulksubmit.core.taskspec import explain_id, read_id
 from bulksubmit.errors import SourceError
-from bulksubmit.producer.source import Admit, TaskModel, TaskSpec
+from bulksubmit.producer.source import Admit, Done, Place, TaskModel, TaskSpec
 
 TASKS_PER_BLOCK = 500
 
@@ -24,6 +24,7 @@ class ItemSource:
 
     name = "item"
     bytes_total: int | None = None
+    path: str | None = None
 
     def __init__(self, items: object) -> None:
         if not isinstance(items, Iterable | AsyncIterable):
@@ -34,8 +35,9 @@ class ItemSource:
             raise SourceError("source", None, reason)
         self._items: Iterable[TaskSpec] | AsyncIterable[TaskSpec] = items
 
-    async def read(self, admit: Admit) -> None:
-        """See Source."""
+    async def read(self, admit: Admit, done: Done | None = None) -> None:
+        """See Source; an iterable cannot be read again, so that nothing of it is ever done."""
+        assert done is None
         if isinstance(self._items, AsyncIterable):
             await _read_async(aiter(self._items), admit)
         else:
@@ -47,21 +49,27 @@ class ItemSource:
 
 async def _read(items: Iterator[TaskSpec], admit: Admit) -> None:
     tasks: list[Task] = []
-    for ordinal, item in enumerate(items):
-        tasks.append(_to_task(ordinal, item))
+    count = 0
+    for item in items:
+        tasks.append(_to_task(count, item))
+        count += 1
         if len(tasks) == TASKS_PER_BLOCK:
-            await admit(tasks, 0)
+            await admit(tasks, _after(count))
             tasks = []
             await anyio.lowlevel.checkpoint()
-    await admit(tasks, 0)
+    await admit(tasks, _after(count))
 
 
 async def _read_async(items: AsyncIterator[TaskSpec], admit: Admit) -> None:
     # Each at once: the next one may be long in coming.
     ordinal = 0
     async for item in items:
-        await admit([_to_task(ordinal, item)], 0)
+        await admit([_to_task(ordinal, item)], _after(ordinal + 1))
         ordinal += 1
+
+
+def _after(count: int) -> Place:
+    return Place(count, 0, count + 1)
 
 
 def _to_task(ordinal: int, item: TaskSpec) -> Task:

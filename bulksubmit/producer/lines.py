@@ -2,6 +2,8 @@
 
 import os
 import stat
+from collections.abc import Container
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
@@ -12,7 +14,7 @@ from bulksubmit.core.model import Task
 from bulksubmit.core.partitioner import BYTES_MAX
 from bulksubmit.core.taskspec import TaskSpecError, explain_id, ids_are_valid, read_id
 from bulksubmit.errors import SourceError
-from bulksubmit.producer.source import Admit
+from bulksubmit.producer.source import BEGINNING, Admit, Done, Place
 
 # Some 800 tasks of 300 bytes: 0.1 µs a task for the hop to a thread and back, and less than a
 # millisecond in which the event loop does nothing but parse.
@@ -29,13 +31,21 @@ class LineParser:
     """Bytes to tasks, whatever the bytes' cuts; no input or output of its own.
 
     Attributes:
-        tasks_read: How many tasks there were so far.
+        place: Where the next line begins.
     """
 
-    def __init__(self, name: str) -> None:
-        self.tasks_read = 0
-        self._name = name
-        self._lines = 0  # Parsed so far.
+    def __init__(
+        self, name: str, *, at: Place = BEGINNING, settled: Container[int] | None = None
+    ) -> None:
+        """Parse a source, or the rest of it.
+
+        Args:
+            name: For messages.
+            at: Where the bytes begin.
+            settled: The ordinals of tasks to leave out, unparsed; None for none.
+        """
+        self.place = at
+        self._name, self._settled = name, settled
         self._rest = b""  # The beginning of a line whose end is still to come.
 
     def feed(self, data: bytes) -> list[Task]:
@@ -52,9 +62,9 @@ class LineParser:
                     f"the line has more than {LINE_BYTES_MAX:,} bytes; one task a line is read, "
                     f"and the service takes at most {BYTES_MAX:,} bytes a request"
                 )
-                raise SourceError(self._name, self._lines + 1, reason)
+                raise SourceError(self._name, self.place.line, reason)
             return []
-        block, self._rest = self._rest + data[:end], data[end + 1 :]
+        block, self._rest = self._rest + data[: end + 1], data[end + 1 :]
         return self._parse(block)
 
     def finish(self) -> list[Task]:
@@ -64,33 +74,35 @@ class LineParser:
             SourceError: if it is not a task, or if there was no task at all.
         """
         tasks = self._parse(self._rest)
-        if not self.tasks_read:
+        if not self.place.ordinal:
             reason = "holds no task; one JSON object a line is read, with an id and a commandLine"
             raise SourceError(self._name, None, reason)
         return tasks
 
     def _parse(self, block: bytes) -> list[Task]:
-        if self._lines == 0:
-            block = block.removeprefix(_BOM)
-        ordinal = self.tasks_read
+        ordinal, settled = self.place.ordinal, self._settled
         tasks: list[Task] = []
         try:
-            for line, raw in enumerate(block.split(b"\n"), self._lines + 1):
+            for line, raw in enumerate(self._lines(block), self.place.line):
                 body = raw.strip(_WHITE)
                 if body:
-                    tasks.append(Task(ordinal, line, read_id(body), body))
+                    if settled is None or ordinal not in settled:
+                        tasks.append(Task(ordinal, line, read_id(body), body))
                     ordinal += 1
         except TaskSpecError as error:
             raise self._first_error(block) from error
         # What holds for nearly every task is looked at for all of a block at once.
         if not (block.isascii() or _is_utf8(block)) or not ids_are_valid([t.id for t in tasks]):
             raise self._first_error(block)
-        self._lines += block.count(b"\n") + 1
-        self.tasks_read = ordinal
+        offset, line = self.place.offset + len(block), self.place.line + block.count(b"\n")
+        self.place = Place(ordinal, offset, line)
         return tasks
 
+    def _lines(self, block: bytes) -> list[bytes]:
+        return (block.removeprefix(_BOM) if self.place.offset == 0 else block).split(b"\n")
+
     def _first_error(self, block: bytes) -> SourceError:
-        for line, raw in enumerate(block.split(b"\n"), self._lines + 1):
+        for line, raw in enumerate(self._lines(block), self.place.line):
             if reason := _explain(raw.strip(_WHITE)):
                 return SourceError(self._name, line, reason)
         raise AssertionError(f"{self._name}: refused a block in which every line is a task")
@@ -129,7 +141,9 @@ class LineSource:
         """
         self.name = name
         self._file, self._owned = file, owned
-        self._pipe, self.bytes_total = _look_at(file)
+        self._pipe, self._status = _look_at(file)
+        self.bytes_total = self._status.st_size if self._status else None
+        self.path = os.path.realpath(name) if owned and self._status else None
 
     @classmethod
     def open(cls, path: str) -> "LineSource":
@@ -146,16 +160,36 @@ class LineSource:
         except OSError as error:
             raise SourceError(path, None, f"cannot be opened: {error.strerror}") from error
 
-    async def read(self, admit: Admit) -> None:
+    async def read(self, admit: Admit, done: Done | None = None) -> None:
         """See Source."""
-        parser = LineParser(self.name)
         try:
+            parser = LineParser(self.name)
+            if done is not None:
+                parser = await self._read_again(admit, done)
             while data := await self._next_bytes():
                 tasks = parser.feed(data)
-                await admit(tasks, len(data))
-            await admit(parser.finish(), 0)
+                await admit(tasks, parser.place)
+            await admit(parser.finish(), parser.place)
+            self._check_unchanged()
         except OSError as error:
             raise SourceError(self.name, None, f"cannot be read: {error.strerror}") from error
+
+    async def _read_again(self, admit: Admit, done: Done) -> LineParser:
+        """Read what is not settled up to the last known place, and parse on from there."""
+        places = [BEGINNING, *done.places]
+        for place, end in pairwise(places):
+            if done.settled.missing(place.ordinal, end.ordinal):
+                self._file.seek(place.offset)
+                data = await to_thread.run_sync(self._file.read, end.offset - place.offset)
+                parser = LineParser(self.name, at=place, settled=done.settled)
+                await admit(parser.feed(data), parser.place)
+        self._file.seek(places[-1].offset)
+        return LineParser(self.name, at=places[-1], settled=done.settled)
+
+    def _check_unchanged(self) -> None:
+        if self._status and _form(self._status) != _form(os.fstat(self._file.fileno())):
+            reason = "was changed while it was read; tasks may be missing, so submit it again"
+            raise SourceError(self.name, None, reason)
 
     def close(self) -> None:
         """See Source."""
@@ -170,15 +204,19 @@ class LineSource:
         return os.read(self._pipe, BLOCK_BYTES)
 
 
-def _look_at(file: IO[bytes]) -> tuple[int | None, int | None]:
-    """The descriptor if it is a pipe's, socket's or terminal's, and the size of a file."""
+def _form(status: os.stat_result) -> tuple[int, int]:
+    return status.st_size, status.st_mtime_ns
+
+
+def _look_at(file: IO[bytes]) -> tuple[int | None, os.stat_result | None]:
+    """The descriptor if it is a pipe's, socket's or terminal's, and the status of a file."""
     try:
         descriptor = file.fileno()
         status = os.fstat(descriptor)
     except (OSError, AttributeError):
         return None, None
     if stat.S_ISREG(status.st_mode):
-        return None, status.st_size
+        return None, status
     if stat.S_ISFIFO(status.st_mode) or stat.S_ISSOCK(status.st_mode) or os.isatty(descriptor):
         return descriptor, None
     return None, None  # A device that is always ready, such as /dev/null.

@@ -1,13 +1,47 @@
 """What a source is."""
 
-from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from os import PathLike
 from typing import IO, Protocol, TypeAlias, runtime_checkable
 
+from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Task
 
-# Takes in the next tasks, and how many bytes of the source they came from; waits for room.
-Admit: TypeAlias = Callable[[list[Task], int], Awaitable[None]]
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a source a task begins.
+
+    Attributes:
+        ordinal: Of the first task at or after it.
+        offset: In bytes.
+        line: 1-based.
+    """
+
+    ordinal: int
+    offset: int
+    line: int
+
+
+BEGINNING = Place(0, 0, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What earlier processes of a run have done with the source.
+
+    Attributes:
+        settled: The tasks to leave out.
+        places: Where some of the tasks begin, in order.
+    """
+
+    settled: Bitmap
+    places: Sequence[Place]
+
+
+# Takes in the next tasks, and the place where the one after them begins; waits for room.
+Admit: TypeAlias = Callable[[list[Task], Place], Awaitable[None]]
 
 
 class Source(Protocol):
@@ -16,13 +50,20 @@ class Source(Protocol):
     Attributes:
         name: As the user named it, for messages.
         bytes_total: The size of the input, if it is known beforehand.
+        path: The absolute path of the file; None for what cannot be opened a second time.
     """
 
     name: str
     bytes_total: int | None
+    path: str | None
 
-    async def read(self, admit: Admit) -> None:
+    async def read(self, admit: Admit, done: Done | None = None) -> None:
         """Hand every task to ``admit``, in order.
+
+        Args:
+            admit: Takes them in.
+            done: What is to be left out; its tasks are not parsed, and whole blocks of them
+                not read.
 
         Raises:
             SourceError: at the first item that is not a task. What was admitted before it

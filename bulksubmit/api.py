@@ -1,0 +1,233 @@
+"""The library's calls: stream(), resume() and submit()."""
+
+import re
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager, closing
+from random import Random
+from typing import TYPE_CHECKING, TypeAlias
+
+import anyio
+
+from bulksubmit.core.events import Event, Observer
+from bulksubmit.errors import JournalMismatch, SettingsError
+from bulksubmit.observe.report import Report, Tally
+from bulksubmit.producer import LineSource, open_source
+from bulksubmit.producer.source import AnySource, Source
+from bulksubmit.producer.spool import spool
+from bulksubmit.runs import Run, begin, find, new_run_id, run_folder
+from bulksubmit.runs import resume as go_on
+from bulksubmit.service.auth import EntraToken, SharedKey, as_credential
+from bulksubmit.service.endpoint import parse_endpoint
+from bulksubmit.service.transport import Transport
+from bulksubmit.settings import Settings
+from bulksubmit.submission import Outcomes, Submission, running
+
+if TYPE_CHECKING:
+    from azure.core.credentials_async import AsyncSupportsTokenInfo, AsyncTokenCredential
+
+AnyCredential: TypeAlias = "SharedKey | EntraToken | AsyncTokenCredential | AsyncSupportsTokenInfo"
+
+# The file below the run's folder that holds a copy of a pipe or an iterable.
+SPOOL = "spool.ndjson"
+
+_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # REST reference, JobAddParameter.id.
+
+
+@asynccontextmanager
+async def stream(
+    source: AnySource,
+    *,
+    job_id: str,
+    endpoint: str,
+    credential: AnyCredential,
+    settings: Settings | None = None,
+    observer: Observer | None = None,
+) -> AsyncIterator[Outcomes]:
+    """Submit every task of a source to a job, and hand out each outcome as it settles.
+
+    Leaving the context before the iteration's end, or cancelling it, stops the run in order: the
+    answers in flight are taken in, up to the settings' ``drain_s``.
+
+    Args:
+        source: A path (NDJSON), a binary stream of it, or an iterable or async iterable of
+            tasks, each as bytes, str, dict, or a model of the official SDK.
+        job_id: The Batch job; it must exist.
+        endpoint: The account's, such as ``https://myaccount.westeurope.batch.azure.com``.
+        credential: SharedKey, EntraToken, or an async credential of azure-identity.
+        settings: How it should go.
+        observer: Told of each request and more, as it happens. What it raises, which it should
+            not, ends the run.
+
+    Raises:
+        SettingsError: if the settings are out of their bounds.
+        SourceError: if the source cannot be opened, or (while iterating) a task is not one.
+        OutputError: if a rejects or results file cannot be made or written.
+        ServiceRefused: (while iterating) if the service will take no task at all.
+        ServiceUnreachable: (while iterating) if nothing answers at the start.
+        NotConverged: (while iterating) if it ended with tasks unsettled for any other reason.
+    """
+    if not _JOB_ID.fullmatch(job_id):
+        reason = "1 to 64 letters, digits, - and _ are one"
+        raise SettingsError(f"the job's id {job_id!r} cannot be one: {reason}")
+    settings = settings or Settings()
+    run_id, origin = new_run_id(), parse_endpoint(endpoint)
+    with ExitStack() as opened:
+        tasks = opened.enter_context(closing(open_source(source)))
+        if settings.spool and tasks.path is None:
+            copy = await spool(tasks, run_folder(run_id) / SPOOL)
+            tasks = opened.enter_context(closing(LineSource.open(copy)))
+        work = begin(
+            tasks,
+            run_id=run_id,
+            job_id=job_id,
+            endpoint=origin,
+            on_unfinished=settings.on_unfinished,
+            clock=anyio.current_time,
+        )
+        async with _work(
+            work,
+            tasks,
+            origin=origin,
+            job_id=job_id,
+            credential=credential,
+            settings=settings,
+            observer=observer,
+        ) as outcomes:
+            yield outcomes
+
+
+@asynccontextmanager
+async def resume(
+    run_id: str,
+    *,
+    credential: AnyCredential,
+    endpoint: str | None = None,
+    settings: Settings | None = None,
+    observer: Observer | None = None,
+) -> AsyncIterator[Outcomes]:
+    """Go on with a run of this machine: hands out the outcomes that are still to come.
+
+    The report covers the whole run; of a run that has converged it is all there is.
+
+    Args:
+        run_id: Its name, or ``last`` for the run last written to.
+        credential: Taken afresh: none is ever kept.
+        endpoint: The account's, if it is to be checked; None for the run's own.
+        settings: As in stream().
+        observer: As in stream().
+
+    Raises:
+        JournalMismatch: if the source or the account is not what it was.
+        JournalError: if there is no such run, if its journal cannot be trusted, or if another
+            process works on it.
+        BulkSubmitError: as in stream().
+    """
+    found = find(run_id).values
+    origin, source = str(found["endpoint"]), str(found["source"])
+    if endpoint is not None and parse_endpoint(endpoint) != origin:
+        name, asked = found["run_id"], parse_endpoint(endpoint)
+        raise JournalMismatch(f"run {name} cannot go on: it is of {origin}, not of {asked}")
+    with closing(open_source(source)) as tasks:
+        work = go_on(str(found["run_id"]), tasks, clock=anyio.current_time)
+        async with _work(
+            work,
+            tasks,
+            origin=origin,
+            job_id=str(found["job"]),
+            credential=credential,
+            settings=settings or Settings(),
+            observer=observer,
+        ) as outcomes:
+            yield outcomes
+
+
+@asynccontextmanager
+async def _work(
+    work: Run,
+    source: Source,
+    *,
+    origin: str,
+    job_id: str,
+    credential: AnyCredential,
+    settings: Settings,
+    observer: Observer | None,
+) -> AsyncIterator[Outcomes]:
+    """Wire a run that has begun to the service, and let it run."""
+    with closing(work.journal):
+        tally = Tally(anyio.current_time)
+        tell = _Telling(tally, observer)
+        transport = Transport(
+            origin,
+            job_id,
+            as_credential(credential),
+            server_timeout_s=settings.server_timeout_s,
+            observer=tell,
+            api_version=settings.api_version,
+        )
+        submission = Submission(
+            source,
+            transport,
+            work=work,
+            job_id=job_id,
+            settings=settings,
+            observer=tell,
+            tally=tally,
+            random=Random(),  # noqa: S311 - jitter, no secrets
+        )
+        tell.stop = submission.stop
+        async with transport, running(submission) as outcomes:
+            yield outcomes
+
+
+async def submit(
+    source: AnySource,
+    *,
+    job_id: str,
+    endpoint: str,
+    credential: AnyCredential,
+    settings: Settings | None = None,
+    observer: Observer | None = None,
+) -> Report:
+    """Submit every task of a source to a job.
+
+    Args and errors are those of stream().
+
+    Returns:
+        The account of all tasks, once each is settled. Look at ``rejected``: a rejected task is
+        settled.
+
+    Raises:
+        BulkSubmitError: if the run ends in any other way; its ``report`` is the account.
+    """
+    async with stream(
+        source,
+        job_id=job_id,
+        endpoint=endpoint,
+        credential=credential,
+        settings=settings,
+        observer=observer,
+    ) as outcomes:
+        await outcomes.drain()
+    return outcomes.report
+
+
+class _Telling:
+    """Tells the tally, and then the user's observer.
+
+    Attributes:
+        stop: Given what the observer raised, which is told nothing afterwards.
+    """
+
+    def __init__(self, tally: Tally, observer: Observer | None) -> None:
+        self._tally, self._observer = tally, observer
+        self.stop: Callable[[Exception], None]
+
+    def __call__(self, event: Event, /) -> None:
+        self._tally(event)
+        if self._observer is None:
+            return
+        try:
+            self._observer(event)
+        except Exception as error:  # noqa: BLE001 - in here it would cost an answer
+            self._observer = None
+            self.stop(error)

@@ -1,0 +1,188 @@
+"""The flags of a run: those that ``submit`` and ``runs resume`` share, and what they mean."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from bulksubmit.cli.flood import Output, Target
+from bulksubmit.cli.options import credential, option
+from bulksubmit.core.wire import API_VERSION
+from bulksubmit.errors import SettingsError
+from bulksubmit.settings import RejectsBound, Settings
+
+_DEFAULTS = Settings()
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+_OPTIONS = (
+    option(
+        "--account-endpoint",
+        azure="AZURE_BATCH_ENDPOINT",
+        help="https://NAME.REGION.batch.azure.com",
+    ),
+    option(
+        "--account-name",
+        azure="AZURE_BATCH_ACCOUNT",
+        help="The account's name.  [default: the endpoint's first part]",
+    ),
+    option("--account-key-file", type=FILE, help="A file that holds the account's key."),
+    option(
+        "--auth-mode",
+        azure="AZURE_BATCH_AUTH_MODE",
+        type=click.Choice(["shared_key", "aad"], case_sensitive=False),
+        help="By key or by Microsoft Entra ID.  [default: by key if there is one]",
+    ),
+    option("--api-version", default=API_VERSION, help="Of the service."),
+    option(
+        "--server-timeout",
+        type=int,
+        default=_DEFAULTS.server_timeout_s,
+        metavar="SECONDS",
+        help="How long the service may work on one request.",
+    ),
+    option("--concurrency", type=int, default=_DEFAULTS.concurrency, help="Requests in flight."),
+    option(
+        "--max-tasks-per-request",
+        type=int,
+        default=_DEFAULTS.tasks_per_request_max,
+        help="The service takes at most 100.",
+    ),
+    option(
+        "--max-request-bytes",
+        type=int,
+        default=_DEFAULTS.request_bytes_max,
+        help="A larger task is rejected unsent; 0 for no bound. The service's is 1,048,576.",
+    ),
+    option(
+        "--max-buffer",
+        type=int,
+        default=_DEFAULTS.buffer_bytes_max,
+        metavar="BYTES",
+        help="Of unsettled tasks in memory; the reader waits.",
+    ),
+    option(
+        "--retry-timeout",
+        type=float,
+        default=_DEFAULTS.retry_timeout_s,
+        metavar="SECONDS",
+        help="Give up after so long without a single task settled.",
+    ),
+    option(
+        "--max-duration",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="Stop in order after so long, to be resumed.",
+    ),
+    option(
+        "--max-rejects",
+        metavar="N|P%",
+        help="Stop when more tasks are rejected.  [default: if the first 1,000 all are]",
+    ),
+    option(
+        "--rejects",
+        type=FILE,
+        help="Rejected tasks and why, as NDJSON.  [default: the run's folder]",
+    ),
+    option("--results", type=FILE, help="One JSON line a task as it settles."),
+    option(
+        "--output", type=click.Choice(["table", "json"]), default="table", help="Of the report."
+    ),
+    option("--quiet", is_flag=True, help="No progress; errors only."),
+    option("--log-file", type=FILE, help="One line a request, and more."),
+    option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Of the log."),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """What the flags of a run were set to, by name."""
+
+    account_endpoint: str | None
+    account_name: str | None
+    account_key_file: Path | None
+    auth_mode: str | None
+    api_version: str
+    server_timeout: int
+    concurrency: int
+    max_tasks_per_request: int
+    max_request_bytes: int
+    max_buffer: int
+    retry_timeout: float
+    max_duration: float | None
+    max_rejects: str | None
+    rejects: Path | None
+    results: Path | None
+    output: str
+    quiet: bool
+    log_file: Path | None
+    log_format: str
+
+    @property
+    def shown(self) -> Output:
+        """How the run is to be shown."""
+        return Output(
+            as_json=self.output == "json",
+            quiet=self.quiet,
+            log_file=self.log_file,
+            log_as_json=self.log_format == "json",
+        )
+
+    def settings(
+        self, *, on_unfinished: Literal["stop", "resume", "new"] = "stop", spool: bool = False
+    ) -> Settings:
+        """How the run should go.
+
+        Raises:
+            SettingsError: if a value is out of its bounds.
+        """
+        bound = RejectsBound.parse(self.max_rejects) if self.max_rejects else RejectsBound()
+        return Settings(
+            api_version=self.api_version,
+            server_timeout_s=self.server_timeout,
+            concurrency=self.concurrency,
+            tasks_per_request_max=self.max_tasks_per_request,
+            request_bytes_max=self.max_request_bytes,
+            buffer_bytes_max=self.max_buffer,
+            retry_timeout_s=self.retry_timeout,
+            max_duration_s=self.max_duration,
+            rejects_bound=bound,
+            rejects_path=self.rejects,
+            results_path=self.results,
+            on_unfinished=on_unfinished,
+            spool=spool,
+        )
+
+    def target(self, job_id: str, *, endpoint: str | None = None) -> Target:
+        """Where tasks go.
+
+        Args:
+            job_id: The Batch job.
+            endpoint: The account's, if no flag says otherwise.
+
+        Raises:
+            SettingsError: if the endpoint is missing.
+            BulkSubmitError: if there is no credential.
+        """
+        endpoint = self.account_endpoint or endpoint
+        if not endpoint:
+            raise SettingsError(
+                "no endpoint: give --account-endpoint, or set AZURE_BATCH_ENDPOINT, to what the "
+                "portal shows, such as https://myaccount.westeurope.batch.azure.com"
+            )
+        proof = credential(
+            auth_mode=self.auth_mode,
+            endpoint=endpoint,
+            account_name=self.account_name,
+            key_file=self.account_key_file,
+        )
+        return Target(job_id, endpoint, proof)
+
+
+def run_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags of a run; it is called with one argument each."""
+    for flag in reversed(_OPTIONS):
+        command = flag(command)
+    return command

@@ -1,0 +1,249 @@
+"""``bulksubmit runs``: what became of earlier runs, and how they go on."""
+
+import shutil
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+import orjson
+
+from bulksubmit.cli import run_async
+from bulksubmit.cli.flags import FILE, Flags, run_flags
+from bulksubmit.cli.flood import ended, flood_on, nothing_begun, print_report
+from bulksubmit.core.model import Task
+from bulksubmit.errors import BulkSubmitError
+from bulksubmit.journal import FILE as JOURNAL
+from bulksubmit.journal import Look, look
+from bulksubmit.observe.report import exit_code
+from bulksubmit.producer.scan import scan
+from bulksubmit.runs import Kept, find, kept
+
+_EPILOG = """\b
+RUN is a run's name, the beginning of one, or last: the run last written to.
+\b
+Environment:
+  BULKSUBMIT_STATE_DIR  where runs are kept
+"""
+
+_json = click.option("--output", type=click.Choice(["table", "json"]), default="table")
+
+
+@click.group(epilog=_EPILOG)
+def runs() -> None:
+    """Look at earlier runs, and go on with them."""
+
+
+@runs.command("list")
+@_json
+def list_(*, output: str) -> None:
+    """List all runs, the last written to first."""
+    found = list(kept())
+    if output == "json":
+        _print_json([run.values | {"state": run.state} for run in found])
+        return
+    rows = [("run", "state", "job", "tasks read", "settled", "source")]
+    rows += [
+        (
+            run.run_id,
+            run.state,
+            str(run.values["job"]),
+            f"{run.values['tasks_read']:,}",
+            f"{run.counts.settled:,}",
+            str(run.values["source"]),
+        )
+        for run in found
+    ]
+    _print_columns(rows)
+
+
+@runs.command(epilog=_EPILOG)
+@click.argument("run")
+@click.option("--task", metavar="ID", help="One task: its place, and what became of it.")
+@_json
+def show(*, run: str, task: str | None, output: str) -> None:
+    """Show what became of a run."""
+    with _failing():
+        found = find(run)
+        values = _task_values(found, task) if task else _run_values(found)
+    if output == "json":
+        _print_json(values)
+        return
+    rows = [(name.replace("_", " "), _shown(value)) for name, value in values.items()]
+    _print_columns([row for row in rows if row[1]])
+
+
+@runs.command(epilog=_EPILOG)
+@click.argument("run")
+@run_flags
+def resume(*, run: str, **flags: Any) -> None:
+    """Go on with a run: send what is not settled. The report covers the whole run."""
+    given = Flags(**flags)
+    job_id = ""
+    try:
+        found = find(run)
+        job_id, settings = str(found.values["job"]), given.settings()
+        target = given.target(job_id, endpoint=str(found.values["endpoint"]))
+    except BulkSubmitError as error:
+        click.echo(f"error: {error}", err=True)
+        report = ended(nothing_begun(job_id), error)
+    else:
+        report = run_async(flood_on, found, target, settings, given.shown)
+    print_report(report, given.shown)
+    sys.exit(report.exit_code)
+
+
+@runs.command(epilog=_EPILOG)
+@click.argument("run")
+@click.option(
+    "--what",
+    type=click.Choice(["rejected", "unsettled", "in-doubt", "all"]),
+    default="all",
+    show_default=True,
+    help="all: rejected and unsettled; in-doubt: those of the unsettled that may exist.",
+)
+@click.option("--to", type=FILE, help="A new file.  [default: standard output]")
+def export(
+    *, run: str, what: Literal["rejected", "unsettled", "in-doubt", "all"], to: Path | None
+) -> None:
+    """Write tasks of a run as NDJSON, as they were: to be mended, and submitted."""
+    with _failing():
+        found = find(run)
+        with click.open_file(str(to) if to else "-", "xb" if to else "wb") as file:
+            for task in _chosen(found, what):
+                file.write(task.body + b"\n")
+
+
+@runs.command(epilog=_EPILOG)
+@click.argument("names", nargs=-1, required=True, metavar="RUN...")
+@click.option("--force", is_flag=True, help="Also a run that is unfinished.")
+def rm(*, names: Sequence[str], force: bool) -> None:
+    """Remove the files of runs. Tasks in the service stay as they are."""
+    with _failing():
+        for name in names:
+            found = find(name)
+            if found.state == "running":
+                raise click.ClickException(f"{found.run_id} is being worked on")
+            if found.state == "unfinished" and not force:
+                reason = "is unfinished, and could not be resumed any more; --force removes it"
+                raise click.ClickException(f"{found.run_id} {reason}")
+            shutil.rmtree(found.folder)
+
+
+def _run_values(run: Kept) -> dict[str, object]:
+    with _journal(run) as db:
+        codes = db.execute(
+            "SELECT verdict, code, count(*), min(line), max(message) FROM exception"
+            " GROUP BY verdict, code ORDER BY count(*) DESC"
+        ).fetchall()
+    exceptions = [
+        {"verdict": verdict, "code": code, "tasks": tasks, "first_line": line, "message": message}
+        for verdict, code, tasks, line, message in codes
+    ]
+    folder = {"state": run.state, "folder": str(run.folder)}
+    return {**run.values, **folder, "exceptions": exceptions}
+
+
+def _task_values(run: Kept, task_id: str) -> dict[str, object]:
+    with _journal(run) as db:
+        db.row_factory = sqlite3.Row
+        exception = db.execute(
+            "SELECT * FROM exception WHERE task_id = ? COLLATE NOCASE", (task_id,)
+        ).fetchone()
+    if exception:
+        return dict(exception) | {"source": run.values["source"]}
+    journal = _look(run)
+    for task in scan(str(run.values["source"])):
+        if task.id.lower() == task_id.lower():
+            return {
+                "ordinal": task.ordinal,
+                "line": task.line,
+                "task_id": task.id,
+                "verdict": _verdict(journal, task),
+                "source": run.values["source"],
+            }
+    raise click.ClickException(f"{run.values['source']} holds no task {task_id!r}")
+
+
+def _verdict(journal: Look, task: Task) -> str:
+    if task.ordinal in journal.existed:
+        return "existed"
+    if task.ordinal in journal.settled:
+        return "added"
+    return "unsettled, in doubt" if task.ordinal < journal.doubt_below else "unsettled"
+
+
+def _chosen(run: Kept, what: str) -> Iterator[Task]:
+    journal = _look(run)
+    with _journal(run) as db:
+        rejected = {
+            ordinal
+            for (ordinal,) in db.execute("SELECT ordinal FROM exception WHERE verdict = 'rejected'")
+        }
+    for task in scan(str(run.values["source"])):
+        unsettled = task.ordinal not in journal.settled
+        match what:
+            case "rejected":
+                chosen = task.ordinal in rejected
+            case "unsettled":
+                chosen = unsettled
+            case "in-doubt":
+                chosen = unsettled and task.ordinal < journal.doubt_below
+            case _:
+                chosen = unsettled or task.ordinal in rejected
+        if chosen:
+            yield task
+
+
+def _look(run: Kept) -> Look:
+    with _journal(run) as db:
+        return look(db, run.folder / JOURNAL)
+
+
+@contextmanager
+def _journal(run: Kept) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(run.folder / JOURNAL)) as db:
+        yield db
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    try:
+        yield
+    except BulkSubmitError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(exit_code(error, requests=0, rejected=0))
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None | "" | []:
+            return ""
+        case int():
+            return f"{value:,}"
+        case list():
+            return "; ".join(_exception(one) for one in value)
+        case _:
+            return str(value)
+
+
+def _exception(one: dict[str, object]) -> str:
+    message = str(one["message"] or "").splitlines()
+    tail = f": {message[0]}" if message else ""
+    return (
+        f"{one['tasks']:,} {one['verdict']} {one['code'] or ''} from line {one['first_line']}{tail}"
+    )
+
+
+def _print_json(value: object) -> None:
+    click.echo(orjson.dumps(value))
+
+
+def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        click.echo("  ".join(cells).rstrip())

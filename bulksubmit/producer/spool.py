@@ -1,0 +1,36 @@
+"""A copy of a source that cannot be opened twice, so that its run can be resumed."""
+
+import os
+from pathlib import Path
+
+from bulksubmit.core.model import Task
+from bulksubmit.errors import OutputError
+from bulksubmit.producer.source import Place, Source
+
+
+async def spool(source: Source, path: Path) -> str:
+    """Copy a source, whole, into a new file on the disk: one task a line.
+
+    Nothing is sent before the copy is complete: what has been sent can then always be told
+    from what has not, whatever happens to the pipe.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        SourceError: if an item is not a task.
+        OutputError: if the file cannot be written.
+    """
+
+    async def write(tasks: list[Task], after: Place) -> None:  # noqa: ARG001 - as Admit has it
+        file.write(b"".join([task.body + b"\n" for task in tasks]))
+
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            await source.read(write)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    return str(path)
