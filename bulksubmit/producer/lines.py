@@ -182,7 +182,8 @@ class LineSource:
                 self._file.seek(place.offset)
                 data = await to_thread.run_sync(self._file.read, end.offset - place.offset)
                 parser = LineParser(self.name, at=place, settled=done.settled)
-                await admit(parser.feed(data), parser.place)
+                # The file's last line may have no line end; each other place begins a line.
+                await admit([*parser.feed(data), *parser.finish()], parser.place)
         self._file.seek(places[-1].offset)
         return LineParser(self.name, at=places[-1], settled=done.settled)
 
