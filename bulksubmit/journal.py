@@ -91,7 +91,7 @@ CREATE VIEW summary AS
     SELECT run_id, job_id AS job, endpoint, source, begun_at, ended,
         total AS tasks_read, source_complete, added, existed, rejected, abandoned,
         total - added - existed - rejected - abandoned AS unsettled,
-        requests, retried_requests, throttled_requests, bytes_sent
+        requests, retried_requests, throttled_requests, bytes_sent, doubt_below
     FROM run;
 CREATE VIEW exceptions AS
     SELECT line, task_id AS task, verdict, code, message, attempts,

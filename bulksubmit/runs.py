@@ -15,7 +15,7 @@ from typing import Any, Literal
 import platformdirs
 
 from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
-from bulksubmit.journal import FILE, Identity, Journal, NoJournal, is_locked
+from bulksubmit.journal import FILE, Identity, Journal, NoJournal, is_locked, look
 from bulksubmit.observe.report import Counts
 from bulksubmit.producer.identity import digest
 from bulksubmit.producer.source import Source
@@ -216,28 +216,44 @@ def _written_ns(path: Path) -> int:
 
 
 def _unfinished(source: str, job_id: str, endpoint: str) -> Kept | None:
+    """A run that could go on with this source.
+
+    Not one of which nothing was ever sent, as when the job did not exist: there is nothing to
+    go on with. And not one of a file that has been changed since: mending a line and submitting
+    again is the way on that errors in the source advise.
+    """
     for run in kept():
         values = run.values
         same = (values["source"], values["job"], values["endpoint"]) == (source, job_id, endpoint)
-        if same and run.state != "converged":
+        if same and run.state != "converged" and values["doubt_below"] and _unchanged(run):
             return run
     return None
+
+
+def _unchanged(run: Kept) -> bool:
+    with closing(sqlite3.connect(run.folder / FILE, timeout=5.0)) as db:
+        identity = look(db, run.folder / FILE).identity
+    return _change(identity, identity.source) is None
 
 
 def _check_source(identity: Identity, path: str | None) -> None:
     where = f"run {identity.run_id} cannot go on"
     if path != identity.source:
         raise JournalMismatch(f"{where}: it is of {identity.source}, not of {path}")
-    status = Path(path).stat()
+    if change := _change(identity, path):
+        raise JournalMismatch(
+            f"{where}: {path} {change}; put the file back as it was, or submit it as a new run"
+        )
+
+
+def _change(identity: Identity, path: str) -> str | None:
+    """How the source differs from what it was, or None."""
+    try:
+        status = Path(path).stat()
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
     if status.st_size != identity.source_bytes:
-        change = f"had {identity.source_bytes:,} bytes and has {status.st_size:,}"
-    elif status.st_mtime_ns != identity.source_mtime_ns:
-        change = "was written to since"
-    elif digest(path) != identity.source_digest:
-        change = "has other bytes"
-    else:
-        return
-    raise JournalMismatch(
-        f"{where}: {path} {change}; put the file back as it was, or submit it as a new run "
-        "(--new-run), which recognises nothing of the old one"
-    )
+        return f"had {identity.source_bytes:,} bytes and has {status.st_size:,}"
+    if status.st_mtime_ns != identity.source_mtime_ns:
+        return "was written to since"
+    return None if digest(path) == identity.source_digest else "has other bytes"

@@ -2,15 +2,6 @@
 
 from bulksubmit.observe.report import ExitCode, Report
 
-_NEXT = {
-    ExitCode.USAGE: "mend that and submit again; nothing was sent",
-    ExitCode.REJECTED: "mend what the rejects file shows, each task with the reason, and submit it",
-}
-_GO_ON = (
-    "submit the same source again to go on: tasks that exist by then are told by TaskExists, "
-    "none is added twice"
-)
-
 
 def report_table(report: Report) -> str:
     """The report as lines of a label and a value, ending with a line end."""
@@ -33,6 +24,8 @@ def report_table(report: Report) -> str:
     ]
     if report.rejects_path:
         rows.append(("rejects", report.rejects_path))
+    if report.journal_path:
+        rows.append(("journal", report.journal_path))
     if report.error:
         rows.append(("ended by", report.error))
     if advice := _advice(report):
@@ -61,7 +54,14 @@ def _requests(report: Report) -> str:
 
 
 def _advice(report: Report) -> str | None:
-    code = ExitCode(report.exit_code)
-    if code in _NEXT:
-        return _NEXT[code]
-    return _GO_ON if report.unsettled or report.abandoned else None
+    match ExitCode(report.exit_code):
+        case ExitCode.USAGE:
+            return "mend that and submit again; nothing was sent"
+        case ExitCode.REJECTED:
+            return "mend what the rejects file shows, each task with the reason, and submit it"
+        case _ if not (report.unsettled or report.abandoned):
+            return None
+        case _ if report.journal_path:
+            return f"bulksubmit runs resume {report.run_id}"
+        case _:
+            return "submit the tasks again: none is added twice, those that exist are told"
