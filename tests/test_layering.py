@@ -41,19 +41,26 @@ ROOMS = {
     # The report that NotConverged carries, for its type only.
     "errors": May("observe", standard="enum typing"),
     "settings": May("core errors"),
-    "runs": May("errors", "platformdirs"),
-    "producer": May("core errors", "anyio msgspec orjson"),
+    "producer": May("core errors", "anyio msgspec orjson xxhash"),
     "pool": May("core errors", "anyio"),
     "service": May("core errors", "aiohttp anyio azure yarl"),
-    "observe": May("core errors", "orjson structlog"),
-    "submission": May("core errors observe pool producer runs service settings", "anyio azure"),
+    # How far the source was read is part of the progress.
+    "observe": May("core errors producer", "orjson structlog"),
+    # Remembers, and waits for nothing: what was counted, and where the source's blocks begin.
+    "journal": May("core errors observe producer", "filelock"),
+    "runs": May("errors journal observe producer", "platformdirs"),
+    # The parts, wired: on any service, any source, any run.
+    "submission": May("core errors journal observe pool producer runs service settings", "anyio"),
+    # The calls: names a source, a service and a run, and leaves the rest to the submission.
+    "api": May("core errors observe producer runs service settings submission", "anyio azure"),
     # The public names.
-    "__init__": May("core errors observe service settings submission"),
+    "__init__": May("api core errors observe service settings submission"),
     # Plays the service: knows the wire, never the engine. Only cli/ (and tests/ and
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp msgspec orjson"),
     "cli": May(
-        "__init__ core emulator errors observe producer service settings submission",
+        "__init__ api core emulator errors journal observe producer runs service settings "
+        "submission",
         "anyio click orjson uvloop",
     ),
     "__main__": May("cli"),

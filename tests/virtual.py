@@ -8,7 +8,10 @@ is a deadlock, and said so.
 
 import asyncio
 import selectors
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from random import Random
 from typing import Any, TypeVar
 
 import anyio
@@ -67,9 +70,26 @@ class _Jumping(selectors.BaseSelector):
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Its clock starts at START_S."""
 
-    def __init__(self) -> None:
+    _ready: deque[asyncio.Handle]  # The base class's: what runs in its next round.
+
+    def __init__(self, random: Random | None = None) -> None:
+        """Make a loop.
+
+        Args:
+            random: What is ready at one moment runs in an order drawn from it; None for the
+                order in which it became ready.
+        """
         self._jumping = _Jumping()
+        self._random = random
         super().__init__(self._jumping)
+
+    def _run_once(self) -> None:
+        if self._random is not None and len(self._ready) > 1:
+            ready = list(self._ready)
+            self._random.shuffle(ready)
+            self._ready.clear()
+            self._ready.extend(ready)
+        super()._run_once()  # type: ignore[misc]  # Not in the stubs, being private.
 
     def time(self) -> float:
         return self._jumping.now_s
@@ -79,8 +99,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._jumping.threads = threads
 
 
-def run_virtual(function: Callable[[], Awaitable[_T]]) -> tuple[_T, float]:
+def run_virtual(
+    function: Callable[[], Awaitable[_T]], *, shuffled_by: Random | None = None
+) -> tuple[_T, float]:
     """Run an async function on a virtual clock.
+
+    Args:
+        function: What to run.
+        shuffled_by: Draws the order of what is ready at one moment; None for none.
 
     Returns:
         What it returned, and how long it took by that clock.
@@ -96,4 +122,4 @@ def run_virtual(function: Callable[[], Awaitable[_T]]) -> tuple[_T, float]:
         result = await function()
         return result, loop.time() - START_S
 
-    return anyio.run(timed, backend_options={"loop_factory": VirtualLoop})
+    return anyio.run(timed, backend_options={"loop_factory": partial(VirtualLoop, shuffled_by)})

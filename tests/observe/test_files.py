@@ -31,6 +31,10 @@ REJECTED = Outcome(
 ABANDONED = Outcome(2, 4, "t2", Verdict.ABANDONED, in_doubt=True, message="gave up", body=BODY)
 
 
+def record(files: Files, outcomes: list[Outcome]) -> None:
+    files.record(outcomes, [o for o in outcomes if o.verdict is not Verdict.ADDED])
+
+
 @pytest.fixture
 def make_files(tmp_path: Path) -> Callable[..., Files]:
     def make(*, rejects: Path | None = None, results: Path | None = None) -> Files:
@@ -43,7 +47,7 @@ def make_files(tmp_path: Path) -> Callable[..., Files]:
 def test_a_row_of_the_rejects_file(tmp_path: Path, make_files: Callable[..., Files]) -> None:
     """Where the task stood, what the service said of it, and the task itself, byte for byte."""
     files = make_files(rejects=tmp_path / "rejects")
-    files.record([ADDED, REJECTED, ABANDONED])
+    record(files, [ADDED, REJECTED, ABANDONED])
     files.close()
 
     (row,) = (tmp_path / "rejects").read_bytes().splitlines()
@@ -67,9 +71,9 @@ def test_a_row_of_the_rejects_file(tmp_path: Path, make_files: Callable[..., Fil
 def test_a_row_of_the_results_file(tmp_path: Path, make_files: Callable[..., Files]) -> None:
     """One row for each outcome, of whatever verdict."""
     files = make_files(results=tmp_path / "results")
-    files.record([ADDED, REJECTED])
-    files.record([])
-    files.record([ABANDONED])
+    record(files, [ADDED, REJECTED])
+    record(files, [])
+    record(files, [ABANDONED])
     files.close()
 
     rows = [orjson.loads(row) for row in (tmp_path / "results").read_bytes().splitlines()]
@@ -89,11 +93,11 @@ def test_a_row_of_the_results_file(tmp_path: Path, make_files: Callable[..., Fil
 def test_the_default_rejects_file_is_made_when_needed(make_files: Callable[..., Files]) -> None:
     """Without a rejected task there is no file and no folder; it is for its owner only."""
     files = make_files()
-    files.record([ADDED])
+    record(files, [ADDED])
 
     assert files.rejects_path is None
 
-    files.record([REJECTED])
+    record(files, [REJECTED])
     files.close()
     assert files.rejects_path is not None
     path = Path(files.rejects_path)
@@ -141,7 +145,7 @@ def test_a_full_disk(make_files: Callable[..., Files]) -> None:
     files = make_files(results=Path("/dev/full"))
 
     with pytest.raises(OutputError, match="/dev/full cannot be written: No space left"):
-        files.record([ADDED])
+        record(files, [ADDED])
     files.close()
 
 
@@ -152,7 +156,7 @@ def test_a_full_disk_costs_no_rejected_task(
     files = make_files(rejects=tmp_path / "rejects", results=Path("/dev/full"))
 
     with pytest.raises(OutputError):
-        files.record([REJECTED])
+        record(files, [REJECTED])
     files.close()
 
     assert b'"t1"' in (tmp_path / "rejects").read_bytes()
@@ -163,7 +167,7 @@ def test_what_is_recorded_is_with_the_system_at_once(
 ) -> None:
     """Rows can be read while the run goes on, however little the system takes at a time."""
     files = make_files(results=tmp_path / "results")
-    files.record([ADDED])
+    record(files, [ADDED])
 
     assert (tmp_path / "results").read_bytes().count(b"\n") == 1
     files.close()
@@ -176,7 +180,7 @@ def test_short_writes_are_completed(
     write = os.write
     monkeypatch.setattr(os, "write", lambda file, data: write(file, data[:7]))
     files = make_files(results=tmp_path / "results")
-    files.record([ADDED, REJECTED])
+    record(files, [ADDED, REJECTED])
     files.close()
 
     rows = (tmp_path / "results").read_bytes().splitlines()
@@ -201,7 +205,7 @@ def test_nothing_follows_a_row_that_was_cut(
     files = make_files(results=tmp_path / "results")
     for _ in range(2):
         with pytest.raises(OutputError, match="No space left"):
-            files.record([ADDED, ADDED])
+            record(files, [ADDED, ADDED])
     files.close()
 
     *rows, last = (tmp_path / "results").read_bytes().split(b"\n")

@@ -10,6 +10,7 @@ from bulksubmit.observe.log import log_to
 from bulksubmit.observe.progress import Progress, progress_line
 from bulksubmit.observe.report import Report
 from bulksubmit.observe.screen import Screen
+from bulksubmit.producer.source import Place
 from tests.observe.test_report import report, request_ended
 
 
@@ -21,7 +22,8 @@ def progress(
     bytes_read: int = 0,
     bytes_total: int | None = None,
 ) -> Progress:
-    return Progress(so_far, in_flight, retrying, bytes_read, bytes_total)
+    read = Place(so_far.total, bytes_read, so_far.total + 1)
+    return Progress(so_far, in_flight, retrying, read, bytes_total)
 
 
 # --- The line ------------------------------------------------------------------------------------

@@ -66,6 +66,10 @@ def outcomes(verdict: Verdict, count: int, *, in_doubt: bool = False) -> list[Ou
     return [Outcome(n, n + 1, f"t{n}", verdict, in_doubt=in_doubt) for n in range(count)]
 
 
+def record(tally: Tally, told: list[Outcome]) -> None:
+    tally.record(told, [o for o in told if o.verdict is not Verdict.ADDED])
+
+
 class Clock:
     now_s = 100.0
 
@@ -77,11 +81,11 @@ def report(total: int, *events: Event, elapsed_s: float = 10.0, **settled: int) 
     """The report of a run with so many tasks of each verdict."""
     clock = Clock()
     tally = Tally(clock)
-    tally.total = total
+    tally.counts.total = total
     for event in events:
         tally(event)
     for name, count in settled.items():
-        tally.record(outcomes(Verdict(name), count))
+        record(tally, outcomes(Verdict(name), count))
     clock.now_s += elapsed_s
     unsettled = total - sum(settled.values())
     return tally.report(run_id="run-1", job_id="job-1", unsettled=unsettled)
@@ -124,9 +128,9 @@ def test_what_is_counted() -> None:
 def test_existed_own_is_what_an_earlier_attempt_took() -> None:
     """A task that exists after a lost answer is our own; one that did before is not."""
     tally = Tally(lambda: 0.0)
-    tally.record(outcomes(Verdict.EXISTED, 3, in_doubt=True))
-    tally.record(outcomes(Verdict.EXISTED, 2))
-    tally.record(outcomes(Verdict.ADDED, 2, in_doubt=True))
+    record(tally, outcomes(Verdict.EXISTED, 3, in_doubt=True))
+    record(tally, outcomes(Verdict.EXISTED, 2))
+    record(tally, outcomes(Verdict.ADDED, 2, in_doubt=True))
 
     ended = tally.report(run_id=None, job_id="job-1")
 

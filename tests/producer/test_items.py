@@ -19,7 +19,7 @@ from bulksubmit.core.model import Task
 from bulksubmit.errors import SourceError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.items import TASKS_PER_BLOCK
-from bulksubmit.producer.source import AnySource, TaskSpec
+from bulksubmit.producer.source import AnySource, Place, TaskSpec
 from tests.producer.test_lines import line, read
 
 
@@ -130,7 +130,7 @@ async def test_each_item_of_an_async_iterable_is_admitted_at_once() -> None:
     """The next item may be long in coming: the present one does not wait for it."""
     admitted: list[Task] = []
 
-    async def admit(block: list[Task], _source_bytes: int) -> None:
+    async def admit(block: list[Task], _after: Place) -> None:
         admitted.extend(block)
 
     async def specs() -> AsyncIterator[bytes]:

@@ -14,7 +14,7 @@ from bulksubmit.core.model import Task
 from bulksubmit.errors import SourceError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.lines import BLOCK_BYTES, LINE_BYTES_MAX, LineParser, LineSource
-from bulksubmit.producer.source import AnySource
+from bulksubmit.producer.source import AnySource, Place
 
 BOM = b"\xef\xbb\xbf"
 
@@ -39,7 +39,7 @@ async def read(source: AnySource) -> list[Task]:
     """All tasks of a source, as they are admitted."""
     tasks: list[Task] = []
 
-    async def admit(block: list[Task], _source_bytes: int) -> None:
+    async def admit(block: list[Task], _after: Place) -> None:
         tasks.extend(block)
 
     opened = open_source(source)
@@ -113,14 +113,14 @@ def test_wherever_the_bytes_are_cut(cuts: list[int], last_line_end: bool) -> Non
     parser = LineParser("tasks.jsonl")
     tasks: list[Task] = []
 
-    places = [0, *sorted(cuts), len(data)]
-    for start, end in pairwise(places):
+    ends = [0, *sorted(cuts), len(data)]
+    for start, end in pairwise(ends):
         tasks += parser.feed(data[start:end])
     tasks += parser.finish()
 
     assert tasks == parse(data)
     assert [(task.line, task.id) for task in tasks] == [(1, "a"), (3, "b"), (5, "c"), (6, "d")]
-    assert parser.tasks_read == 4
+    assert parser.place == Place(4, len(data), 6 + last_line_end)
 
 
 # --- What is none ------------------------------------------------------------------------------
@@ -304,7 +304,7 @@ async def test_a_pipe_is_not_waited_for() -> None:
     tasks: list[Task] = []
     came = anyio.Event()
 
-    async def admit(block: list[Task], _source_bytes: int) -> None:
+    async def admit(block: list[Task], _after: Place) -> None:
         tasks.extend(block)
         came.set()
 

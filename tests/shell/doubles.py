@@ -10,9 +10,11 @@ import anyio
 from bulksubmit.core.events import Event, Observer, RequestEnded
 from bulksubmit.core.model import Attempt, Lost, Outcome, Reply, Task
 from bulksubmit.core.wire import Job
+from bulksubmit.journal import NoJournal
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source
-from bulksubmit.producer.source import Admit, AnySource, Source
+from bulksubmit.producer.source import Admit, AnySource, Done, Place, Source
+from bulksubmit.runs import Run, new_run_id, run_folder
 from bulksubmit.service.replies import Unavailable
 from bulksubmit.settings import Settings
 from bulksubmit.submission import Outcomes, Submission, running
@@ -131,12 +133,14 @@ class Blocks:
     error: Exception | None = None
     name: str = "blocks"
     bytes_total: int | None = None
+    path: str | None = None
     admitted: list[Task] = field(default_factory=list)
 
-    async def read(self, admit: Admit) -> None:
+    async def read(self, admit: Admit, done: Done | None = None) -> None:
+        assert done is None
         for pause_s, tasks in self.blocks:
             await anyio.sleep(pause_s)
-            await admit(tasks, 0)
+            await admit(tasks, Place(tasks[-1].ordinal + 1, 0, tasks[-1].line + 1))
             self.admitted += tasks
         if self.error:
             raise self.error
@@ -181,13 +185,28 @@ class Ended:
     error: Exception | None
 
 
+def without_journal() -> Run:
+    """A run that remembers nothing."""
+    run_id = new_run_id()
+    return Run(run_id, run_folder(run_id), NoJournal())
+
+
 def make_submission(
     source: Source,
     service: FakeService,
     settings: Settings | None = None,
     observer: Callable[[Event], None] = lambda _: None,
+    work: Run | None = None,
 ) -> Submission:
-    """A submission on the running loop; the same jitter each time."""
+    """A submission on the running loop; the same jitter each time.
+
+    Args:
+        source: What to submit.
+        service: Where to.
+        settings: How.
+        observer: Told of each event.
+        work: The run; None for one without a journal.
+    """
     tally = Tally(anyio.current_time)
 
     def tell(event: Event, /) -> None:
@@ -198,6 +217,7 @@ def make_submission(
     return Submission(
         source,
         service,
+        work=work or without_journal(),
         job_id="job-1",
         settings=settings or Settings(),
         observer=tell,

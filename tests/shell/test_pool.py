@@ -26,7 +26,7 @@ class Kept:
         self.delivered: list[Outcome] = []
         self._deliver_s = deliver_s
 
-    def record(self, outcomes: list[Outcome]) -> None:
+    def record(self, _attempt: Attempt, outcomes: list[Outcome]) -> None:
         self.recorded += outcomes
 
     async def deliver(self, outcomes: list[Outcome]) -> None:
@@ -41,12 +41,14 @@ def make_pool(
     *,
     limit: int,
     drain_s: float = 10.0,
-    record: Callable[[list[Outcome]], None] | None = None,
+    before: Callable[[Attempt], None] = lambda _: None,
+    record: Callable[[Attempt, list[Outcome]], None] | None = None,
 ) -> Pool:
     return Pool(
         reconciler,
         service,
         FixedLimit(limit),
+        before=before,
         record=record or kept.record,
         deliver=kept.deliver,
         drain_s=drain_s,
@@ -246,8 +248,8 @@ def test_what_cannot_be_recorded_stops_the_run() -> None:
     kept = Kept()
     full = OSError("no space left")
 
-    def record(outcomes: list[Outcome]) -> None:
-        kept.record(outcomes)
+    def record(attempt: Attempt, outcomes: list[Outcome]) -> None:
+        kept.record(attempt, outcomes)
         if len(kept.recorded) == 100:
             raise full
 

@@ -1,20 +1,27 @@
 """Stopped, out of patience or cut off: what was settled stands, and the books add up."""
 
+import math
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import anyio
 
 from bulksubmit.core.model import Attempt, Lost, Reply, Verdict
 from bulksubmit.errors import NotConverged
+from bulksubmit.observe.report import Report
+from bulksubmit.producer import open_source
 from bulksubmit.settings import RejectsBound, Settings
-from bulksubmit.submission import Outcomes
+from bulksubmit.submission import Outcomes, running
 from tests.core.helpers import make_tasks
 from tests.shell.doubles import (
     Blocks,
     FakeService,
     adds,
+    assert_adds_up,
     bad_gateway,
     flood,
+    make_submission,
     slowly,
     spec,
     stopping,
@@ -177,16 +184,60 @@ def test_giving_up_with_nothing_to_abandon() -> None:
 
 def test_cancelled_in_the_middle(task_file: Path) -> None:
     """
-    A run that is cut off, at whatever moment, leaves books that add up, and whatever was in
-    flight is in doubt.
+    Cancelling a run, at whatever moment, stops it in order: the answers in flight are taken in,
+    nothing is sent meanwhile, and the books add up.
     """
-    for tenths in range(0, 140, 9):
+    for tenths in range(1, 140, 9):
         service = FakeService()
+        kept: list[Outcomes] = []
 
-        async def cut_off(service: FakeService = service, after_s: float = tenths / 10) -> None:
-            with anyio.move_on_after(after_s):
-                await flood(task_file, service, Settings(concurrency=4))
+        _, took_s = run_virtual(partial(cut_off, task_file, service, tenths / 10, kept))
 
-        run_virtual(cut_off)
-
+        (outcomes,) = kept
+        assert took_s == min(math.ceil(tenths / 10), 13)
         assert service.in_flight == 0
+        assert service.ended == len(service.sent)
+        assert outcomes.report.added == len(service.tasks)
+        assert outcomes.report.in_doubt == 0
+        assert_adds_up(outcomes.report)
+
+
+def test_cancelled_with_a_slow_answer_in_flight(task_file: Path) -> None:
+    """Answers that take longer than drain_s are given up: their tasks are in doubt."""
+    service = FakeService(reply_s=3600)
+    kept: list[Outcomes] = []
+
+    _, took_s = run_virtual(partial(cut_off, task_file, service, 5, kept))
+
+    assert took_s == 5 + 10
+    assert (service.in_flight, service.ended) == (0, 0)
+    assert kept[0].report.in_doubt == 400
+
+
+def test_left_in_the_middle(task_file: Path) -> None:
+    """Leaving the context early is like cancelling: the answers in flight are taken in."""
+    service = FakeService()
+
+    async def leave() -> Report:
+        with closing(open_source(task_file)) as source:
+            submission = make_submission(source, service, Settings(concurrency=4))
+            async with running(submission) as outcomes:
+                await anext(outcomes)
+                await anyio.sleep(0.5)
+        return outcomes.report
+
+    report, took_s = run_virtual(leave)
+
+    assert took_s == 2
+    assert report.added == len(service.tasks) == 800
+    assert report.error == "its consumer has left"
+
+
+async def cut_off(source: Path, service: FakeService, after_s: float, kept: list[Outcomes]) -> None:
+    """Cancel a run after a while."""
+
+    async def keep(outcomes: Outcomes) -> None:
+        kept.append(outcomes)
+
+    with anyio.move_on_after(after_s):
+        await flood(source, service, Settings(concurrency=4), beside=keep)
