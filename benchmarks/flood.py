@@ -27,7 +27,7 @@ from benchmarks.task_file import task_file
 MB = 1_000_000
 EMULATOR_TASKS = 10_000_000
 _LIBRARIES = ("bulksubmit", "aiohttp", "anyio", "msgspec", "orjson", "uvloop")
-_KEY = base64.b64encode(b"a key for benchmarks").decode()
+KEY = base64.b64encode(b"a key for benchmarks").decode()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def child_environment(folder: Path) -> dict[str, str]:
     prefixes = ("AZURE_", "BULKSUBMIT_", "PYTHONDONTWRITEBYTECODE")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(prefixes)}
     return environment | {
-        "AZURE_BATCH_ACCESS_KEY": _KEY,
+        "AZURE_BATCH_ACCESS_KEY": KEY,
         "BULKSUBMIT_STATE_DIR": str(folder / "state"),
     }
 
@@ -176,20 +176,19 @@ def bars(runs: Mapping[str, list[Run]]) -> str:
     }
     lines = []
     if "1m" in runs:
-        lines.append(_bar("CPU a task at 1m, µs", median(cpu_per_task_us(runs, "1m")), 15))
+        lines.append(bar("CPU a task at 1m, µs", median(cpu_per_task_us(runs, "1m")), 15))
     for name, value in rss_mb.items():
         if name.startswith("1m"):
-            lines.append(_bar(f"peak RSS of {name}, MB", value, 96))
+            lines.append(bar(f"peak RSS of {name}, MB", value, 96))
         if name.startswith("large"):
-            lines.append(_bar(f"peak RSS of {name}, MB", value, 160))
+            lines.append(bar(f"peak RSS of {name}, MB", value, 160))
     if {"1m", "100k"} <= rss_mb.keys():
-        lines.append(
-            _bar("peak RSS of 1m over that of 100k, MB", rss_mb["1m"] - rss_mb["100k"], 16)
-        )
+        lines.append(bar("peak RSS of 1m over that of 100k, MB", rss_mb["1m"] - rss_mb["100k"], 16))
     return "\n".join(lines)
 
 
-def _bar(what: str, value: float, most: float) -> str:
+def bar(what: str, value: float, most: float) -> str:
+    """What is wanted, and whether it is so."""
     return f"{what}: {value:.1f}, at most {most:g}: {'met' if value <= most else 'NOT MET'}"
 
 
@@ -200,7 +199,7 @@ def emulator_memory(tasks: int, environment: Mapping[str, str]) -> str:
     if usage.exit_code or int(usage.output) != tasks:
         raise RuntimeError(f"exit code {usage.exit_code}, tasks: {usage.output!r}")
     name = f"peak RSS of the emulator with {tasks:,} tasks of 100 bytes, GiB"
-    return _bar(name, usage.rss_bytes / 2**30, 4)
+    return bar(name, usage.rss_bytes / 2**30, 4)
 
 
 def _arguments() -> argparse.Namespace:

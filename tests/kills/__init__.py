@@ -1,0 +1,5 @@
+"""Real kills: the command line floods the emulator, is killed, resumes, and so on to the end.
+
+``python -m tests.kills --kills 200`` does it until so many processes were killed. Then the
+emulator is listed, and every line must have been settled once: see ``audit``.
+"""
