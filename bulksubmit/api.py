@@ -1,6 +1,5 @@
 """The library's calls: stream(), resume() and submit()."""
 
-import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, closing
 from random import Random
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import anyio
 
 from bulksubmit.core.events import Event, Observer
+from bulksubmit.core.taskspec import explain_id
 from bulksubmit.errors import JournalMismatch, SettingsError
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import LineSource, open_source
@@ -29,8 +29,6 @@ AnyCredential: TypeAlias = "SharedKey | EntraToken | AsyncTokenCredential | Asyn
 
 # The file below the run's folder that holds a copy of a pipe or an iterable.
 SPOOL = "spool.ndjson"
-
-_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # REST reference, JobAddParameter.id.
 
 
 @asynccontextmanager
@@ -66,9 +64,8 @@ async def stream(
         ServiceUnreachable: (while iterating) if nothing answers at the start.
         NotConverged: (while iterating) if it ended with tasks unsettled for any other reason.
     """
-    if not _JOB_ID.fullmatch(job_id):
-        reason = "1 to 64 letters, digits, - and _ are one"
-        raise SettingsError(f"the job's id {job_id!r} cannot be one: {reason}")
+    if reason := explain_id(job_id):  # A job's ID has the form of a task's.
+        raise SettingsError(f"the job's {reason}")
     settings = settings or Settings()
     run_id, origin = new_run_id(), parse_endpoint(endpoint)
     with ExitStack() as opened:

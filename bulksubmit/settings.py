@@ -1,6 +1,7 @@
 """How a submission should go: every setting, its default, and where the default comes from."""
 
 import math
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
@@ -50,13 +51,20 @@ class RejectsBound:
             reason = f"max-rejects is {text!r}; a number of tasks or a share is wanted: 100 or 5%"
             raise SettingsError(reason) from error
 
-    def exceeded(self, *, rejected: int, settled: int) -> bool:
-        """Whether the run is to end."""
+    def exceeded(self, *, rejected: int, taken: int, settled: int) -> bool:
+        """Whether the run is to end.
+
+        Args:
+            rejected: Tasks rejected so far.
+            taken: Of them, those whose ID was taken: no sign of a wrong setting, but of a
+                source that was submitted before.
+            settled: Tasks settled so far.
+        """
         if self.count_max is not None:
             return rejected > self.count_max
         if self.share_max is not None:
             return settled >= self.SHARE_SETTLED_MIN and rejected > self.share_max * settled
-        return rejected == settled >= self.IN_A_ROW
+        return rejected - taken == settled >= self.IN_A_ROW
 
 
 def _within(least: float, number: _N, most: float) -> _N:
@@ -130,5 +138,6 @@ class Settings:
                 f"request_bytes_max is {self.request_bytes_max:,}; it must be more than "
                 f"{FRAME_BYTES}, or 0 for no bound"
             )
-        if self.rejects_path and self.rejects_path == self.results_path:
+        paths = (self.rejects_path, self.results_path)
+        if all(paths) and len({os.path.realpath(path) for path in paths if path}) == 1:
             raise SettingsError("the rejects and the results cannot go to one file")

@@ -16,11 +16,12 @@ from anyio.abc import TaskGroup
 from bulksubmit.core.events import Observer, SourceRead
 from bulksubmit.core.model import Attempt, Outcome, Reply, Task, Verdict
 from bulksubmit.core.pacing import FixedLimit
-from bulksubmit.core.reconciler import Bounds, Reconciler
+from bulksubmit.core.reconciler import TASK_EXISTS, Bounds, Reconciler
 from bulksubmit.errors import (
     BulkSubmitError,
     JournalError,
     NotConverged,
+    OutputError,
 )
 from bulksubmit.observe.files import Files
 from bulksubmit.observe.progress import Progress
@@ -132,6 +133,8 @@ class Submission:
         )
         tally.go_on(self._journal.counts)
         self._place = BEGINNING
+        self._taken = 0  # Rejected tasks whose ID was taken.
+        self._rowless = 0  # Tasks answered, whose rows could not be written.
         bounds = Bounds(
             tasks_max=settings.tasks_per_request_max,
             bytes_max=settings.request_bytes_max or _NO_BOUND,
@@ -238,7 +241,7 @@ class Submission:
             if anyio.current_time() >= ends_s:
                 self.stop(NotConverged(f"{self._settings.max_duration_s:g} s are over"))
                 return
-            self._journal.commit_if_due(self._tally.counts)
+            self._commit_if_due()
 
     async def _hand_over(self, outcomes: list[Outcome], handed_over: anyio.Event) -> None:
         await self._deliver(outcomes)
@@ -252,13 +255,27 @@ class Submission:
         if not outcomes:
             return
         others = [outcome for outcome in outcomes if outcome.verdict is not Verdict.ADDED]
-        self._tally.record(outcomes, others)
         # Before the journal says that they are settled: after a crash a row may be there
         # twice, but none is missing.
-        self._files.record(outcomes, others)
+        try:
+            self._files.record(outcomes, others)
+        except OutputError:
+            # Without their rows they stay unsettled, for a resume to bring the rows after.
+            self._rowless += sum(outcome.attempts > 0 for outcome in outcomes)
+            raise
+        # The tally and the journal together, or a journal would contradict itself.
+        self._tally.record(outcomes, others)
         self._journal.record(outcomes, others, in_order=in_order)
-        self._journal.commit_if_due(self._tally.counts)
+        self._commit_if_due()
         self._bound_rejects([o for o in others if o.verdict is Verdict.REJECTED])
+
+    def _commit_if_due(self) -> None:
+        try:
+            self._journal.commit_if_due(self._tally.counts)
+        except JournalError as error:
+            # Not raised: the answers in flight are still taken in, and what is settled is still
+            # delivered. The group stays open, for a last try at the end.
+            self._pool.stop(error)
 
     def _save(self) -> None:
         """The journal's last words; the run may have ended because it cannot be written."""
@@ -271,8 +288,12 @@ class Submission:
             self._error = self._error or error
 
     def _bound_rejects(self, newly: list[Outcome]) -> None:
+        if not newly:
+            return
+        self._taken += sum((outcome.code or "").lower() == TASK_EXISTS for outcome in newly)
         rejected, settled = self._tally.counts.rejected, self._tally.counts.settled
-        if newly and self._settings.rejects_bound.exceeded(rejected=rejected, settled=settled):
+        bound = self._settings.rejects_bound
+        if bound.exceeded(rejected=rejected, taken=self._taken, settled=settled):
             what = f"{rejected:,} of {settled:,} settled tasks were rejected"
             reason = f"{what}, more than max-rejects allows; the last one: {newly[-1].code}"
             self.stop(NotConverged(reason))
@@ -331,7 +352,7 @@ class Submission:
             run_id=self.work.run_id,
             job_id=self._job_id,
             unsettled=counts.total - counts.settled - counts.abandoned,
-            in_doubt=self._reconciler.in_doubt + self._doubted_by_others(),
+            in_doubt=self._reconciler.in_doubt + self._rowless + self._doubted_by_others(),
             rejects_path=self._files.rejects_path,
             journal_path=str(path) if path else None,
             error=self._error,

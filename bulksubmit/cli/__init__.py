@@ -2,11 +2,14 @@
 
 import importlib
 import os
+import re
 import signal
 import sys
 from typing import Any
 
 import click
+
+KEY_VARIABLE = "AZURE_BATCH_ACCESS_KEY"  # As users of az know it; never a flag.
 
 # Each command is imported when it is used: --help would wait for aiohttp otherwise.
 _COMMANDS = {
@@ -48,10 +51,32 @@ def main() -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_streams()
     try:
-        bulksubmit.main(prog_name="bulksubmit", standalone_mode=True)
+        bulksubmit.main(prog_name="bulksubmit", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        _report_usage(error)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:  # Whoever read our output has gone: no complaint, and none at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+
+
+def _report_usage(error: click.ClickException) -> None:
+    """With ``--output json`` a run has its report, however it ends: here it did not begin."""
+    words = " ".join(sys.argv[1:])
+    if re.match(r"submit\b|runs resume\b", words) and re.search(r"--output[ =]json\b", words):
+        from bulksubmit.cli.flood import (  # noqa: PLC0415 - as the commands themselves
+            Output,
+            ended,
+            nothing_begun,
+            print_report,
+        )
+        from bulksubmit.errors import SettingsError  # noqa: PLC0415 - likewise
+
+        report = ended(nothing_begun(""), SettingsError(error.format_message()))
+        print_report(report, Output(as_json=True))
 
 
 def _open_standard_streams() -> None:

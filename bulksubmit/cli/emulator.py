@@ -5,19 +5,21 @@ import base64
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping
-from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulksubmit.cli import KEY_VARIABLE, run_async
+from bulksubmit.service.endpoint import is_loopback
+
 if TYPE_CHECKING:
     from bulksubmit.emulator import Faults, Service
 
-_KEY_VARIABLE = "AZURE_BATCH_ACCESS_KEY"
 
 # Each is a rate of the emulator's Faults, under the same name.
 _RATES: dict[str, dict[str, str]] = {
@@ -78,19 +80,14 @@ def _rate_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
-    if host != "localhost":
-        try:
-            loopback = ip_address(host).is_loopback
-        except ValueError:
-            loopback = False
-        if not loopback:
-            raise click.BadParameter(f"{host!r} is no loopback address, such as 127.0.0.1")
+    if not is_loopback(host):
+        raise click.BadParameter(f"{host!r} is no loopback address, such as 127.0.0.1")
     return host
 
 
 @click.command(
     cls=_Command,
-    epilog=f"Environment: {_KEY_VARIABLE}, the account's key; --account-key-file goes first.",
+    epilog=f"Environment: {KEY_VARIABLE}, the account's key; --account-key-file goes first.",
 )
 @click.option(
     "--host",
@@ -174,28 +171,29 @@ def emulator(
             raise click.BadParameter(f"{job_id!r}: {error}", param_hint="--job") from error
 
     def announce(endpoint: str) -> None:
-        shown_key = "" if key_is_given else f" {_KEY_VARIABLE}={key}"
+        shown_key = "" if key_is_given else f" {KEY_VARIABLE}={key}"
         click.echo(
             f"emulator at {endpoint}, account {account_name}, jobs {' '.join(jobs) or 'none'}: "
             f"AZURE_BATCH_ACCOUNT={account_name} AZURE_BATCH_ENDPOINT={endpoint}{shown_key} "
             f"bulksubmit submit tasks.jsonl --job-id {jobs[0] if jobs else 'JOB'}"
-            + (f" ({_KEY_VARIABLE} is as given)" if key_is_given else "")
+            + (f" ({KEY_VARIABLE} is as given)" if key_is_given else "")
         )
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        try:
-            runner.run(_serve(service, host, port, announce))
-        except OSError as error:
-            raise click.UsageError(f"cannot listen at {host}, port {port}: {error}") from error
+    try:
+        run_async(_serve, service, host, port, announce)
+    except BrokenPipeError:
+        sys.exit(0)  # Whoever wanted to read where it listens has gone.
+    except OSError as error:
+        raise click.UsageError(f"cannot listen at {host}, port {port}: {error}") from error
 
 
 def _account_key(path: Path | None) -> tuple[str, bool]:
     """The account's key, and whether the user gave it: such a key is never shown."""
     from bulksubmit.core.sharedkey import decode_key  # noqa: PLC0415  As above.
 
-    source = str(path) if path is not None else _KEY_VARIABLE
+    source = str(path) if path is not None else KEY_VARIABLE
     try:
-        text = path.read_text() if path is not None else os.environ.get(_KEY_VARIABLE)
+        text = path.read_text() if path is not None else os.environ.get(KEY_VARIABLE)
         if text is None:
             return base64.b64encode(secrets.token_bytes(64)).decode(), False
         decode_key(text)
@@ -232,11 +230,3 @@ async def _serve(service: "Service", host: str, port: int, announce: Callable[[s
     async with serve(service, host=host, port=port) as server:
         announce(server.endpoint)
         await stop.wait()
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop  # noqa: PLC0415  Not on every platform.
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

@@ -1,5 +1,6 @@
 """The flags of a run: those that ``submit`` and ``runs resume`` share, and what they mean."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,18 @@ _OPTIONS = (
 )
 
 
+# What the settings are called on the command line, for messages about them.
+_FLAGS = {
+    "server_timeout_s": "--server-timeout",
+    "tasks_per_request_max": "--max-tasks-per-request",
+    "request_bytes_max": "--max-request-bytes",
+    "buffer_bytes_max": "--max-buffer",
+    "retry_timeout_s": "--retry-timeout",
+    "max_duration_s": "--max-duration",
+    "concurrency": "--concurrency",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Flags:
     """What the flags of a run were set to, by name."""
@@ -131,14 +144,37 @@ class Flags:
         )
 
     def settings(
-        self, *, on_unfinished: Literal["stop", "resume", "new"] = "stop", spool: bool = False
+        self,
+        *,
+        source: str | None,
+        on_unfinished: Literal["stop", "resume", "new"] = "stop",
+        spool: bool = False,
     ) -> Settings:
         """How the run should go.
+
+        Args:
+            source: The file that is read, which no output may be written to.
+            on_unfinished: As in Settings.
+            spool: As in Settings.
 
         Raises:
             SettingsError: if a value is out of its bounds.
         """
         bound = RejectsBound.parse(self.max_rejects) if self.max_rejects else RejectsBound()
+        self._check_files(source)
+        try:
+            return self._settings(bound, on_unfinished=on_unfinished, spool=spool)
+        except SettingsError as error:
+            name, _, rest = str(error).partition(" ")
+            raise SettingsError(f"{_FLAGS.get(name, name)} {rest}") from error
+
+    def _settings(
+        self,
+        bound: RejectsBound,
+        *,
+        on_unfinished: Literal["stop", "resume", "new"],
+        spool: bool,
+    ) -> Settings:
         return Settings(
             api_version=self.api_version,
             server_timeout_s=self.server_timeout,
@@ -154,6 +190,16 @@ class Flags:
             on_unfinished=on_unfinished,
             spool=spool,
         )
+
+    def _check_files(self, source: str | None) -> None:
+        named = {"the source": source, "--rejects": self.rejects, "--results": self.results}
+        named |= {"--log-file": self.log_file}
+        files: dict[str, str] = {}
+        for name, path in named.items():
+            if path is not None:
+                other = files.setdefault(os.path.realpath(path), name)
+                if other != name:
+                    raise SettingsError(f"{other} and {name} are one file; name another")
 
     def target(self, job_id: str, *, endpoint: str | None = None) -> Target:
         """Where tasks go.

@@ -1,5 +1,6 @@
 """One run as a person sees it: progress while it lasts, signals heeded, a report at the end."""
 
+import os
 import signal
 import sys
 import traceback
@@ -51,12 +52,14 @@ class Output:
         quiet: No progress and no notes; errors only.
         log_file: Where each event is logged, if anywhere.
         log_as_json: The log as JSON lines, not as text.
+        lasting: The run stays, so that it is worth saying how to go on with it.
     """
 
     as_json: bool = False
     quiet: bool = False
     log_file: Path | None = None
     log_as_json: bool = False
+    lasting: bool = True
 
 
 async def flood(source: AnySource, target: Target, settings: Settings, output: Output) -> Report:
@@ -76,7 +79,7 @@ async def flood(source: AnySource, target: Target, settings: Settings, output: O
             observer=observer,
         )
 
-    return await _run(begin, output, job_id=target.job_id)
+    return await _run(begin, output, target)
 
 
 async def flood_on(run: Kept, target: Target, settings: Settings, output: Output) -> Report:
@@ -95,14 +98,13 @@ async def flood_on(run: Kept, target: Target, settings: Settings, output: Output
             observer=observer,
         )
 
-    return await _run(begin, output, job_id=target.job_id)
+    return await _run(begin, output, target)
 
 
 async def _run(
     begin: Callable[[Observer], AbstractAsyncContextManager[Outcomes]],
     output: Output,
-    *,
-    job_id: str,
+    target: Target,
 ) -> Report:
     screen = Screen(sys.stderr, quiet=output.quiet)
     outcomes: Outcomes | None = None
@@ -110,16 +112,18 @@ async def _run(
     with ExitStack() as closing:
         try:
             async with begin(_observer(screen, output, closing)) as outcomes:
-                _introduce(outcomes.run, screen)
+                if output.lasting:
+                    _introduce(outcomes.run, screen)
                 await _watch(outcomes, screen)
         except Exception as raised:  # noqa: BLE001 - every end has its report and its exit code
             error = raised
+    await target.credential.aclose()
     screen.done()
     if error is not None:
         screen.error(f"error: {error}")
         if not isinstance(error, BulkSubmitError):
             screen.error("".join(traceback.format_exception(error)))
-    return ended(outcomes.report if outcomes else nothing_begun(job_id), error)
+    return ended(outcomes.report if outcomes else nothing_begun(target.job_id), error)
 
 
 def _introduce(run: Run, screen: Screen) -> None:
@@ -145,10 +149,14 @@ def nothing_begun(job_id: str) -> Report:
 
 def print_report(report: Report, output: Output) -> None:
     """Print to standard output, as JSON or (if a run was begun) as a table."""
-    if output.as_json:
-        click.echo(orjson.dumps(report.as_dict()))
-    elif report.run_id:
-        click.echo(report_table(report), nl=False)
+    try:
+        if output.as_json:
+            click.echo(orjson.dumps(report.as_dict()))
+        elif report.run_id:
+            click.echo(report_table(report), nl=False)
+    except BrokenPipeError:
+        # Nobody reads it; the exit code says the most of it. And no complaint at exit, either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _observer(screen: Screen, output: Output, closing: ExitStack) -> Observer:

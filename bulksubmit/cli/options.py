@@ -8,11 +8,10 @@ from urllib.parse import urlsplit
 
 import click
 
+from bulksubmit.cli import KEY_VARIABLE
 from bulksubmit.errors import Refusal, ServiceRefused, SettingsError
 from bulksubmit.service.auth import EntraToken, SharedKey, default_credential
 from bulksubmit.service.endpoint import is_loopback, parse_endpoint
-
-KEY_VARIABLE = "AZURE_BATCH_ACCESS_KEY"
 
 
 def option(flag: str, *, azure: str | None = None, **attributes: Any) -> Callable[[Any], Any]:

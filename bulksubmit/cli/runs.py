@@ -85,7 +85,10 @@ def resume(*, run: str, **flags: Any) -> None:
     job_id = ""
     try:
         found = find(run)
-        job_id, settings = str(found.values["job"]), given.settings()
+        job_id, settings = (
+            str(found.values["job"]),
+            given.settings(source=str(found.values["source"])),
+        )
         target = given.target(job_id, endpoint=str(found.values["endpoint"]))
     except BulkSubmitError as error:
         click.echo(f"error: {error}", err=True)

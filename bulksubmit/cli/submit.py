@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import click
 
-from bulksubmit.cli import run_async
+from bulksubmit.cli import KEY_VARIABLE, run_async
 from bulksubmit.cli.flags import Flags, run_flags
 from bulksubmit.cli.flood import ended, flood, nothing_begun, print_report
-from bulksubmit.cli.options import KEY_VARIABLE, option
+from bulksubmit.cli.options import option
 from bulksubmit.errors import BulkSubmitError
 
 _EPILOG = f"""\b
@@ -65,7 +65,7 @@ def submit(
     """
     given = Flags(**flags)
     try:
-        settings = given.settings(on_unfinished=on_unfinished or "stop", spool=spool)
+        settings = given.settings(source=source, on_unfinished=on_unfinished or "stop", spool=spool)
         target = given.target(job_id)
     except BulkSubmitError as error:
         click.echo(f"error: {error}", err=True)

@@ -22,7 +22,8 @@ Pure: time comes in as ``now_s``, randomness as a Random. The decision table, on
 
 A task in doubt may have been added: servererror can be a time-out that added it, and nobody
 promises that a 429 added nothing. The run gives up only after a long time without a single task
-settled; what was tried is ABANDONED then.
+settled; what was tried is ABANDONED then. A task that is REJECTED in doubt says so: an earlier
+attempt of it, whose answer was lost, may still land.
 
 Replies that settle nothing are pressure: see ``pacing``. Tasks due again are cut first, then
 fresh ones (see ``backlog``), so that retries travel in full requests. That needs 1.35 times

@@ -44,9 +44,13 @@ def read_id(body: bytes) -> str:
         TaskSpecError: says what is wrong.
     """
     try:
-        return _decoder.decode(body).id
+        head = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise TaskSpecError(_explain(body)) from error
+    # Once, as nearly always, needs no second look; an escape may spell an id, too.
+    if (body.count(b'"id"') != 1 or b"\\u00" in body) and _repeats_a_key(body):
+        raise TaskSpecError("a key is given twice; which of the two would count is not defined")
+    return head.id
 
 
 def ids_are_valid(ids: list[str]) -> bool:
@@ -65,6 +69,17 @@ def explain_id(task_id: str) -> str | None:
         return f"id has {len(task_id)} characters; the service takes at most {ID_LENGTH_MAX}"
     wrong = next(char for char in task_id if not _ID.fullmatch(char))
     return f"id {task_id!r} holds {wrong!r}; the service takes letters, digits, - and _"
+
+
+def _repeats_a_key(body: bytes) -> bool:
+    """Whether the outermost object has a key twice, or keys spelt with escapes.
+
+    What is left when equal keys are merged is shorter than the whole.
+    """
+    whole = msgspec.json.format(body, indent=-1)
+    merged = msgspec.json.decode(whole, type=dict[str, msgspec.Raw])
+    members = [len(msgspec.json.encode(key)) + 1 + len(raw) for key, raw in merged.items()]
+    return len(whole) != 2 + sum(members) + len(members) - 1
 
 
 def _explain(body: bytes) -> str:

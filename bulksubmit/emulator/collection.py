@@ -1,11 +1,12 @@
 """Add collection: what becomes of each task, and what the answer says of it."""
 
 import json
-import re
 from dataclasses import dataclass
 from random import Random
 
 from bulksubmit.core.model import ErrorDetail
+from bulksubmit.core.partitioner import BYTES_MAX, TASKS_MAX
+from bulksubmit.core.taskspec import explain_id
 from bulksubmit.core.wire import (
     Added,
     Failed,
@@ -18,9 +19,6 @@ from bulksubmit.emulator.answers import ServiceError, Stamp
 from bulksubmit.emulator.faults import Fault, Faults, TaskFault, TaskScript
 from bulksubmit.emulator.store import Job, JobState
 
-BODY_BYTES_MAX = 1_048_576  # As recorded: values MaxLimit of RequestBodyTooLarge.
-TASKS_MAX = 100  # REST reference, TaskAddCollectionParameter.value.
-
 # Nobody documents these; the emulator has to choose.
 TOO_MANY_TASKS_CODE = "InvalidRequestBody"  # For more than TASKS_MAX; that it is a 400 is known.
 _CLOSED_CODES = {  # What a job that takes no tasks answers.
@@ -32,7 +30,6 @@ _CLOSED_CODES = {  # What a job that takes no tasks answers.
     JobState.DELETING: "JobBeingDeleted",
 }
 
-_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _ID_REASON = "The value must be 1 to 64 letters, digits, hyphens and underscores"
 
 # The service adds the tasks of a request in parallel: several have one moment in common.
@@ -48,7 +45,7 @@ def check_id(name: str, value: object) -> str:
     """
     if value is None:
         raise _missing(name)
-    if not isinstance(value, str) or not _ID.match(value):
+    if not isinstance(value, str) or explain_id(value):
         raise _invalid(name, value, _ID_REASON)
     return value
 
@@ -71,8 +68,8 @@ def parse_collection(body: bytes) -> list[SentTask]:
     Raises:
         ServiceError: RequestBodyTooLarge, InvalidRequestBody, or TOO_MANY_TASKS_CODE.
     """
-    if len(body) > BODY_BYTES_MAX:
-        raise ServiceError("RequestBodyTooLarge", {"MaxLimit": str(BODY_BYTES_MAX)})
+    if len(body) > BYTES_MAX:
+        raise ServiceError("RequestBodyTooLarge", {"MaxLimit": str(BYTES_MAX)})
     try:
         tasks = decode_collection(body)
     except WireError as error:

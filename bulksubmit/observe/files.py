@@ -45,8 +45,10 @@ class OutcomeFile:
 
     @property
     def path(self) -> str | None:
-        """The file, if it was made."""
-        return None if self._file is None else str(self._path)
+        """The file, if it holds anything."""
+        if self._file is None or not os.fstat(self._file).st_size:
+            return None
+        return str(self._path)
 
     def record(self, outcomes: Iterable[Outcome]) -> None:
         """Write one row each.

@@ -1,6 +1,6 @@
 """What a person at the terminal sees while a run is under way: notes, and one line of progress."""
 
-import shutil
+import os
 import time
 from contextlib import suppress
 from typing import TextIO
@@ -24,6 +24,7 @@ class Screen:
         self._out, self._quiet = out, quiet
         self._in_place = out.isatty()
         self._anomalies: set[str] = set()
+        self._silence = ""
         self.period_s = TERMINAL_PERIOD_S if self._in_place else PLAIN_PERIOD_S
 
     def __call__(self, event: Event, /) -> None:
@@ -37,8 +38,14 @@ class Screen:
                 self._anomalies.add(what)
                 words = what.replace("_", " ")
                 self.note(f"odd answer to attempt {attempt}: {words} {task_id!r}; dealt with")
-            case RequestEnded(attempt=0, reply="lost" | "throttled", reason=str(reason)):
-                self.note(f"the service does not answer yet: {reason}")
+            case RequestEnded(attempt=0, reply="lost", reason=str(reason)):
+                self._note_once(reason)
+
+    def _note_once(self, reason: str) -> None:
+        """A try before the first answer; the same reason again is no news, nor is being stopped."""
+        if reason not in {self._silence, "cancelled"}:
+            self._silence = reason
+            self.note(f"the service does not answer yet: {reason}")
 
     def note(self, text: str) -> None:
         """A line that stays, unless quiet."""
@@ -55,8 +62,7 @@ class Screen:
             return
         if self._in_place:
             # What does not fit would wrap, and stay.
-            width = shutil.get_terminal_size().columns - 1
-            self._write(f"{_CLEAR_LINE}{line[:width]}")
+            self._write(f"{_CLEAR_LINE}{line[: self._width()]}")
         else:
             self._write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
@@ -64,6 +70,12 @@ class Screen:
         """Leave the terminal as it was."""
         if self._in_place and not self._quiet:
             self._write(_CLEAR_LINE)
+
+    def _width(self) -> int | None:
+        try:
+            return os.get_terminal_size(self._out.fileno()).columns - 1
+        except OSError:
+            return None
 
     def _write(self, text: str) -> None:
         with suppress(OSError):  # A terminal or pipe that has gone is no reason to stop.

@@ -72,6 +72,9 @@ class SharedKey:
         text = string_to_sign(method, self._account_name, path, query, headers)
         return f"SharedKey {self._account_name}:{signature(self._key, text)}"
 
+    async def aclose(self) -> None:
+        """A key holds nothing open."""
+
     def renew(self, _refused: str, /) -> bool:
         """A refused key stays refused."""
         return False
