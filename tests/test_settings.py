@@ -101,4 +101,14 @@ def test_when_rejects_end_a_run(
     More than so many, more than a share once a thousand are settled, or (by default) a thousand
     in a row from the start.
     """
-    assert bound.exceeded(rejected=rejected, settled=settled) is exceeded
+    assert bound.exceeded(rejected=rejected, taken=0, settled=settled) is exceeded
+
+
+def test_taken_ids_are_no_wrong_setting() -> None:
+    """
+    A source that was submitted before is rejected task by task, and the run goes on; unless the
+    user has set a bound.
+    """
+    assert not RejectsBound().exceeded(rejected=5000, taken=5000, settled=5000)
+    assert not RejectsBound().exceeded(rejected=5000, taken=1, settled=5000)
+    assert RejectsBound(count_max=10).exceeded(rejected=11, taken=11, settled=11)

@@ -39,6 +39,7 @@ class OutcomeFile:
         """
         self._row, self._path, self._go_on = row, path, go_on
         self._file: int | None = None
+        self._holds_rows = False
         self._error: str | None = None
         if not lazy:
             self._open()
@@ -46,9 +47,7 @@ class OutcomeFile:
     @property
     def path(self) -> str | None:
         """The file, if it holds anything."""
-        if self._file is None or not os.fstat(self._file).st_size:
-            return None
-        return str(self._path)
+        return str(self._path) if self._holds_rows else None
 
     def record(self, outcomes: Iterable[Outcome]) -> None:
         """Write one row each.
@@ -68,6 +67,7 @@ class OutcomeFile:
             # After an error no more: the last row may be cut, and the next would run on in it.
             while rows and not self._error:
                 rows = rows[os.write(self._file, rows) :]
+                self._holds_rows = True
         except OSError as error:
             self._error = error.strerror
         if self._error:
@@ -84,10 +84,10 @@ class OutcomeFile:
         except OSError as error:
             raise OutputError(f"{self._path} cannot be made: {error.strerror}") from error
 
-    @staticmethod
-    def _end_cut_row(file: int) -> None:
+    def _end_cut_row(self, file: int) -> None:
         """A row that a crash has cut must not swallow the next one."""
         size = os.fstat(file).st_size
+        self._holds_rows = size > 0
         if size and os.pread(file, 1, size - 1) != b"\n":
             os.write(file, b"\n")
 

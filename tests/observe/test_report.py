@@ -221,7 +221,7 @@ def test_the_table() -> None:
     assert rows["requests"] == "1, 1 with tasks sent before"
     assert rows["rejects"] == "/r"
     assert rows["ended by"] == "e"
-    assert "submit the same source again" in rows["next"]
+    assert "submit the tasks again" in rows["next"]
 
 
 @pytest.mark.parametrize(
