@@ -5,6 +5,9 @@
     exception  a row for each rejected or abandoned task
     place      where the source's blocks begin: ordinal, byte offset, line
 
+What decides on which tasks are sent again has a digest: a bit that flipped on the disk must not
+settle a task that nobody added.
+
 ``sqlite3 run.db`` shows it to a person, by the views ``summary``, ``exceptions``, ``blocks``.
 
 Settled bits are committed in groups, inline on the event loop (a commit takes 0.2 ms; from a
@@ -18,12 +21,13 @@ above it was. A clean stop lowers it to what was really sent.
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Self
 
 import filelock
+import xxhash
 
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Attempt, Outcome, Verdict
@@ -81,15 +85,21 @@ CREATE TABLE run (
     source_bytes INTEGER NOT NULL, source_mtime_ns INTEGER NOT NULL, source_digest TEXT NOT NULL,
     begun_at TEXT NOT NULL, version TEXT NOT NULL,
     ended TEXT, doubt_below INTEGER NOT NULL DEFAULT 0,
-    {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in _columns(Counts))}
+    {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in _columns(Counts))},
+    digest TEXT NOT NULL DEFAULT ''
 );
-CREATE TABLE block (number INTEGER PRIMARY KEY, settled BLOB NOT NULL, existed BLOB);
+CREATE TABLE block (
+    number INTEGER PRIMARY KEY, settled BLOB NOT NULL, existed BLOB, digest TEXT NOT NULL
+);
 CREATE TABLE exception (
     ordinal INTEGER PRIMARY KEY, line INTEGER NOT NULL, task_id TEXT NOT NULL,
     verdict TEXT NOT NULL, attempts INTEGER NOT NULL, in_doubt INTEGER NOT NULL,
     code TEXT, message TEXT, request_id TEXT, client_request_id TEXT
 );
-CREATE TABLE place (ordinal INTEGER PRIMARY KEY, offset INTEGER NOT NULL, line INTEGER NOT NULL);
+CREATE TABLE place (
+    ordinal INTEGER PRIMARY KEY, offset INTEGER NOT NULL, line INTEGER NOT NULL,
+    digest TEXT NOT NULL
+);
 CREATE VIEW summary AS
     SELECT run_id, job_id AS job, endpoint, source, begun_at, ended,
         total AS tasks_read, source_complete, added, existed, rejected, abandoned,
@@ -140,19 +150,25 @@ def look(db: sqlite3.Connection, path: Path) -> Look:
         if row is None:
             raise JournalError(f"{path} is damaged: it does not say which run it is of")
         run = {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
-        settled, existed = Bitmap(), Bitmap()
-        for number, settled_bits, existed_bits in db.execute("SELECT * FROM block"):
-            settled.load(number, settled_bits)
-            if existed_bits is not None:
-                existed.load(number, existed_bits)
-        places = [Place(*place) for place in db.execute("SELECT * FROM place ORDER BY ordinal")]
-    counts = Counts(**{name: run[name] for name in _columns(Counts)})
+        blocks = db.execute("SELECT * FROM block").fetchall()
+        places = db.execute("SELECT * FROM place ORDER BY ordinal").fetchall()
+        for row in [tuple(run.values()), *blocks, *places]:
+            if row[-1] != _digest(*row[:-1]):
+                raise JournalError(f"{path} is damaged: it holds what was not written")
+        counts = Counts(**{name: run[name] for name in _columns(Counts)})
+        identity = Identity(**{name: run[name] for name in _columns(Identity)})
+        doubt_below = run["doubt_below"]
     counts.source_complete = bool(counts.source_complete)
+    settled, existed = Bitmap(), Bitmap()
+    for number, settled_bits, existed_bits, _ in blocks:
+        settled.load(number, settled_bits)
+        if existed_bits is not None:
+            existed.load(number, existed_bits)
     if len(settled) != counts.settled:
         told = f"{len(settled):,} tasks have their bit, but {counts.settled:,} were counted"
         raise JournalError(f"{path} is damaged: {told}")
-    identity = Identity(**{name: run[name] for name in _columns(Identity)})
-    return Look(identity, counts, run["doubt_below"], settled, existed, places)
+    begins = [Place(ordinal, offset, line) for ordinal, offset, line, _ in places]
+    return Look(identity, counts, doubt_below, settled, existed, begins)
 
 
 class Journal:
@@ -182,17 +198,16 @@ class Journal:
         self._clock = clock
         # Who only looks whether it is free holds it for a moment.
         self._lock = _locked(folder / _LOCK, patience_s=1.0)
-        try:
+        with ExitStack() as opened:
+            opened.callback(self._lock.release)
             with translated(self.path):
-                self._db = _connect(self.path)
+                self._db = opened.enter_context(closing(_connect(self.path)))
             found = look(self._db, self.path)
             with translated(self.path):
                 # Also if the process that began the run was killed before it came to this.
                 self._db.execute("PRAGMA journal_mode = WAL").fetchone()
                 self._db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
-        except BaseException:
-            self._lock.release()
-            raise
+            opened.pop_all()
         self.identity, self.counts, self.doubt_below = (
             found.identity,
             found.counts,
@@ -218,14 +233,16 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{path} cannot be made: {error.strerror}") from error
         with translated(path):
-            db = _connect(path)
             names = _columns(Identity)
             marks = ", ".join("?" * len(names))
-            db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-            db.execute(f"INSERT INTO run ({', '.join(names)}) VALUES ({marks})", astuple(identity))
-            # Only now: up to here, what is committed is in the file itself, and on the disk.
-            db.execute("PRAGMA journal_mode = WAL").fetchone()
-            db.close()
+            with closing(_connect(path)) as db:
+                db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+                db.execute(
+                    f"INSERT INTO run ({', '.join(names)}) VALUES ({marks})", astuple(identity)
+                )
+                _update_run(db)
+                # Only now: up to here, what is committed is in the file itself, on the disk.
+                db.execute("PRAGMA journal_mode = WAL").fetchone()
         return cls(folder, clock)
 
     # --- While the run goes on ---------------------------------------------------------------
@@ -249,7 +266,8 @@ class Journal:
         mark = end + stride
         with translated(self.path):
             self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("UPDATE run SET doubt_below = ?", (mark,))
+            with _transaction(self._db):
+                _update_run(self._db, doubt_below=mark)
             self._db.execute("PRAGMA synchronous = NORMAL")
         self.doubt_below, self._marked_from, self._marked_s = mark, end, now_s
 
@@ -296,25 +314,15 @@ class Journal:
         Raises:
             JournalError: if it cannot be written; the group stays open.
         """
-        db, values = self._db, asdict(counts)
+        db = self._db
         changed = self.settled.changed | self.existed.changed
         blocks = [(n, self.settled.block(n), self.existed.block(n)) for n in changed]
-        with translated(self.path):
-            db.execute("BEGIN")
-            try:
-                db.executemany("INSERT OR REPLACE INTO block VALUES (?, ?, ?)", blocks)
-                db.executemany(_INSERT_EXCEPTION, self._exceptions)
-                db.executemany(
-                    "INSERT OR IGNORE INTO place VALUES (?, ?, ?)",
-                    [(p.ordinal, p.offset, p.line) for p in self._places],
-                )
-                sets = ", ".join(f"{name} = :{name}" for name in values)
-                db.execute(f"UPDATE run SET {sets}", values)
-                db.execute("COMMIT")
-            except sqlite3.Error:
-                if db.in_transaction:
-                    db.execute("ROLLBACK")
-                raise
+        places = [(place.ordinal, place.offset, place.line) for place in self._places]
+        with translated(self.path), _transaction(db):
+            db.executemany("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?)", _digested(blocks))
+            db.executemany(_INSERT_EXCEPTION, self._exceptions)
+            db.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?)", _digested(places))
+            _update_run(db, **asdict(counts))
         self._committed_s = self._clock()
         for written in (self.settled.changed, self.existed.changed, self._exceptions, self._places):
             written.clear()
@@ -328,9 +336,9 @@ class Journal:
             JournalError: if it cannot be written.
         """
         self.counts.abandoned = 0
-        with translated(self.path):
+        with translated(self.path), _transaction(self._db):
             self._db.execute("DELETE FROM exception WHERE verdict = ?", (Verdict.ABANDONED.value,))
-            self._db.execute("UPDATE run SET ended = NULL, abandoned = 0")
+            _update_run(self._db, ended=None, abandoned=0)
 
     def end(self, ended: str) -> None:
         """The run has ended in order, and nothing of it is in flight any more.
@@ -340,7 +348,8 @@ class Journal:
         """
         with translated(self.path):
             self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("UPDATE run SET ended = ?, doubt_below = ?", (ended, self._sent_below))
+            with _transaction(self._db):
+                _update_run(self._db, ended=ended, doubt_below=self._sent_below)
 
     def close(self) -> None:
         """Close the file, and let others have it; what was not committed is lost."""
@@ -402,10 +411,48 @@ def _row(outcome: Outcome) -> tuple[object, ...]:
     )
 
 
+@contextmanager
+def _transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All of it, or nothing."""
+    db.execute("BEGIN")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def _update_run(db: sqlite3.Connection, **values: object) -> None:
+    """Change some values of the run's row, and with them its digest."""
+    if values:
+        sets = ", ".join(f"{name} = :{name}" for name in values)
+        db.execute(f"UPDATE run SET {sets}", values)
+    *row, _ = db.execute("SELECT * FROM run").fetchone()
+    db.execute("UPDATE run SET digest = ?", (_digest(*row),))
+
+
+def _digested(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    return [(*row, _digest(*row)) for row in rows]
+
+
+def _digest(*values: object) -> str:
+    hasher = xxhash.xxh3_64()
+    for value in values:
+        hasher.update(value if isinstance(value, bytes) else repr(value).encode())
+        hasher.update(b"\n")
+    return hasher.hexdigest()
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     # Transactions are begun and ended by us; each other statement is one by itself.
     db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-    db.execute("PRAGMA synchronous = NORMAL")
+    try:
+        db.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error:
+        db.close()
+        raise
     return db
 
 
@@ -441,3 +488,5 @@ def translated(path: Path) -> Iterator[None]:
         yield
     except sqlite3.DatabaseError as error:
         raise JournalError(f"{path}: {error}") from error
+    except (LookupError, TypeError, ValueError) as error:  # Of a schema that was overwritten.
+        raise JournalError(f"{path} is damaged: {error!r}") from error

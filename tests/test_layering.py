@@ -47,7 +47,7 @@ ROOMS = {
     # How far the source was read is part of the progress.
     "observe": May("core errors producer", "orjson structlog"),
     # Remembers, and waits for nothing: what was counted, and where the source's blocks begin.
-    "journal": May("core errors observe producer", "filelock"),
+    "journal": May("core errors observe producer", "filelock xxhash"),
     "runs": May("errors journal observe producer", "platformdirs"),
     # The parts, wired: on any service, any source, any run.
     "submission": May("core errors journal observe pool producer runs service settings", "anyio"),

@@ -210,6 +210,23 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
 
 
+class Trouble(msgspec.Struct, gc=False):
+    """What we know of an unsettled task whose earlier attempts did not settle it.
+
+    Attributes:
+        attempts: How many attempts held it.
+        server_errors: How many were answered, but not for it; sets its short backoff.
+        pressures: How many settled nothing at all; sets its long backoff. Counted apart: a
+            last task that has seen a few servererrors would wait 30 s otherwise.
+        in_doubt: It may have been added.
+    """
+
+    attempts: int = 0
+    server_errors: int = 0
+    pressures: int = 0
+    in_doubt: bool = False
+
+
 # --- What to do next -------------------------------------------------------------------------
 
 

@@ -36,8 +36,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-import msgspec
-
 from bulksubmit.core.backlog import Backlog
 from bulksubmit.core.events import Anomaly, Held, Observer, Resumed
 from bulksubmit.core.model import (
@@ -56,6 +54,7 @@ from bulksubmit.core.model import (
     Task,
     TaskResult,
     Throttled,
+    Trouble,
     Verdict,
     Wait,
 )
@@ -80,23 +79,6 @@ class Bounds:
     tasks_max: int
     bytes_max: int
     retry_timeout_s: float
-
-
-class Trouble(msgspec.Struct, gc=False):
-    """What we know of an unsettled task whose earlier attempts did not settle it.
-
-    Attributes:
-        attempts: How many attempts held it.
-        server_errors: How many were answered, but not for it; sets its short backoff.
-        pressures: How many settled nothing at all; sets its long backoff. Counted apart: a
-            last task that has seen a few servererrors would wait 30 s otherwise.
-        in_doubt: It may have been added.
-    """
-
-    attempts: int = 0
-    server_errors: int = 0
-    pressures: int = 0
-    in_doubt: bool = False
 
 
 class Reconciler:

@@ -327,8 +327,8 @@ def test_files_are_closed(tmp_path: Path, task_file: Path) -> None:
 
 def test_a_results_file_that_cannot_be_written(task_file: Path) -> None:
     """
-    A full disk ends the run with exit 5; what was settled is counted, and the answers in flight
-    are taken in.
+    A full disk ends the run with exit 5. The answers in flight are taken in, but a task whose row
+    is missing is not settled: a resume asks for it again, and brings the row after.
     """
     service = FakeService()
 
@@ -338,8 +338,9 @@ def test_a_results_file_that_cannot_be_written(task_file: Path) -> None:
 
     assert isinstance(ended.error, OutputError)
     assert "/dev/full" in str(ended.error)
-    assert ended.report.added == 400
     assert len(service.sent) == 4
+    assert service.ended == 4
+    assert (ended.report.added, ended.report.in_doubt, len(ended.outcomes)) == (0, 400, 0)
     assert ended.report.exit_code == 5
 
 
@@ -353,7 +354,8 @@ def test_a_rejects_folder_that_cannot_be_made(
     ended, _ = run_virtual(lambda: flood(task_file, FakeService(rejects)))
 
     assert isinstance(ended.error, OutputError)
-    assert ended.report.rejected > 0
+    assert ended.report.rejected == 0
+    assert ended.report.in_doubt > 0
     assert ended.report.exit_code == 5
 
 
