@@ -236,13 +236,14 @@ class Journal:
             names = _columns(Identity)
             marks = ", ".join("?" * len(names))
             with closing(_connect(path)) as db:
-                db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+                # At once, or a kill in between would leave a run that cannot be trusted. It is in
+                # the file itself, on the disk: the log is turned on when it is opened.
+                db.executescript(f"BEGIN; {_SCHEMA}")
                 db.execute(
                     f"INSERT INTO run ({', '.join(names)}) VALUES ({marks})", astuple(identity)
                 )
                 _update_run(db)
-                # Only now: up to here, what is committed is in the file itself, on the disk.
-                db.execute("PRAGMA journal_mode = WAL").fetchone()
+                db.execute("COMMIT")
         return cls(folder, clock)
 
     # --- While the run goes on ---------------------------------------------------------------

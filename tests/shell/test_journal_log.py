@@ -3,9 +3,12 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from benchmarks.journal import Clock, identity, in_isolation
-from bulksubmit.journal import FILE, Journal
+from bulksubmit.journal import FILE, Journal, look
 
 
 def test_journal_is_small(tmp_path: Path) -> None:
@@ -31,3 +34,31 @@ def test_log_of_a_run_that_was_cut_off_early(tmp_path: Path) -> None:
 
     with closing(sqlite3.connect(path)) as db:
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_begin_is_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A process that is killed while it begins a run leaves a whole journal, or none: at each
+    statement, what another process would read is no run yet, or one that can be trusted.
+    """
+    path, seen = tmp_path / FILE, set()
+
+    def look_beside(statement: str) -> None:
+        with closing(sqlite3.connect(path)) as db:
+            there = db.execute("SELECT name FROM sqlite_master WHERE name = 'run'").fetchone()
+            seen.add((statement.split(maxsplit=1)[0], bool(there)))
+            if there:
+                look(db, path)
+
+    connect = sqlite3.connect
+
+    def watched(*args: Any, **kwargs: Any) -> sqlite3.Connection:
+        db = connect(*args, **kwargs)
+        if kwargs.get("isolation_level", "") is None:
+            db.set_trace_callback(look_beside)
+        return db
+
+    monkeypatch.setattr(sqlite3, "connect", watched)
+    Journal.begin(tmp_path, identity(Path("tasks.jsonl"), 0, ""), Clock()).close()
+
+    assert {("CREATE", False), ("INSERT", False), ("UPDATE", False), ("PRAGMA", True)} <= seen
