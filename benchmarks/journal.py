@@ -164,6 +164,7 @@ async def time_to_go_on(folder: Path, source: Path, *, tasks: int) -> float:
             *(sys.executable, "-m", "bulksubmit", "runs", "resume", "last", "--quiet"),
             *("--account-name", "devaccount"),
             env=environment,
+            stdout=asyncio.subprocess.DEVNULL,
         )
         try:
             done, _ = await asyncio.wait({came, asyncio.create_task(process.wait())}, timeout=60)

@@ -10,7 +10,11 @@ ROOT = Path(__file__).parents[1]
 
 
 def flood(*arguments: str) -> str:
-    command = [sys.executable, "-m", "benchmarks.flood", *arguments]
+    return benchmark("flood", *arguments)
+
+
+def benchmark(name: str, *arguments: str) -> str:
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
     ended = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
@@ -55,3 +59,26 @@ def test_emulator_memory_is_told(tmp_path: Path) -> None:
     printed = flood("--emulator-memory", "--tasks-max", "1000", "--folder", str(tmp_path))
 
     assert "1,000 tasks" in printed.splitlines()[-1]
+
+
+def test_journal_is_measured(tmp_path: Path) -> None:
+    """
+    What the journal takes is measured to the end: by itself, in whole runs, and when a run goes
+    on that was killed in its middle.
+    """
+    sizes = ("--tasks", "2000", "--tasks-resumed", "30000")
+    printed = benchmark("journal", *sizes, "--rounds", "1", "--folder", str(tmp_path))
+
+    wanted = [
+        "CPU",
+        "after the run",
+        "the most",
+        "CPU",
+        "after the run",
+        "the most",
+        "whole",
+        "first",
+    ]
+    lines = [line for line in printed.splitlines()[3:] if not line.endswith(":")]
+    assert len(lines) == len(wanted)
+    assert all(text in line for text, line in zip(wanted, lines, strict=True))
