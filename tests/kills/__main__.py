@@ -14,7 +14,13 @@ from tests.kills.run import Killer, service
 
 
 def kill_runs(
-    *, seed: int, kills: int, tasks: int, runs_max: int | None = None, interrupts_max: int = 10
+    *,
+    seed: int,
+    kills: int,
+    tasks: int,
+    runs_max: int | None = None,
+    interrupts_max: int = 10,
+    life_s: float | None = None,
 ) -> Figures:
     """Run after run, each with a seed one higher.
 
@@ -24,6 +30,7 @@ def kill_runs(
         tasks: In each source.
         runs_max: Stop after so many in any case.
         interrupts_max: Of one run.
+        life_s: How long a process takes that is not interrupted; None to find it out.
 
     Returns:
         What was seen.
@@ -34,9 +41,9 @@ def kill_runs(
     """
     figures = Figures()
     with tempfile.TemporaryDirectory() as name, service(Path(name), seed) as (endpoint, record):
-        # Nobody interrupts this one.
-        _, life_s = _run(endpoint, record, seed=seed + 10**9, tasks=tasks)
-        print(f"a run of {tasks:,} tasks takes {life_s:.1f} s", flush=True)  # noqa: T201
+        if life_s is None:  # Nobody interrupts this one.
+            _, life_s = _run(endpoint, record, seed=seed + 10**9, tasks=tasks)
+            print(f"a run of {tasks:,} tasks takes {life_s:.1f} s", flush=True)  # noqa: T201
         while figures.killed < kills and figures.runs != runs_max:
             try:
                 one, _ = _run(

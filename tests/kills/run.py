@@ -287,7 +287,9 @@ def _read(db: sqlite3.Connection) -> Journal | None:
         return None
     settled: set[int] = set()
     existed: set[int] = set()
-    for number, settled_bits, existed_bits in db.execute("SELECT * FROM block"):
+    for number, settled_bits, existed_bits in db.execute(
+        "SELECT number, settled, existed FROM block"
+    ):
         settled |= _ordinals(number, settled_bits)
         existed |= _ordinals(number, existed_bits or b"")
     (exceptions,) = db.execute("SELECT count(*) FROM exception").fetchone()
