@@ -153,7 +153,7 @@ def resume(run_id: str, source: Source, *, clock: Callable[[], float]) -> Run:
     """
     journal = Journal(run_folder(run_id), clock)
     try:
-        _check_source(journal.identity, source.path)
+        check_source(journal.identity, source.path)
         journal.resumed()
     except BaseException:
         journal.close()
@@ -236,7 +236,12 @@ def _unchanged(run: Kept) -> bool:
     return _change(identity, identity.source) is None
 
 
-def _check_source(identity: Identity, path: str | None) -> None:
+def check_source(identity: Identity, path: str | None) -> None:
+    """See whether a source is the one that a run was begun with.
+
+    Raises:
+        JournalMismatch: if it is not.
+    """
     where = f"run {identity.run_id} cannot go on"
     if path != identity.source:
         raise JournalMismatch(f"{where}: it is of {identity.source}, not of {path}")

@@ -15,12 +15,12 @@ from bulksubmit.cli import run_async
 from bulksubmit.cli.flags import FILE, Flags, run_flags
 from bulksubmit.cli.flood import ended, flood_on, nothing_begun, print_report
 from bulksubmit.core.model import Task
-from bulksubmit.errors import BulkSubmitError
+from bulksubmit.errors import BulkSubmitError, OutputError
 from bulksubmit.journal import FILE as JOURNAL
 from bulksubmit.journal import Look, look
 from bulksubmit.observe.report import exit_code
 from bulksubmit.producer.scan import scan
-from bulksubmit.runs import Kept, find, kept
+from bulksubmit.runs import Kept, check_source, find, kept
 
 _EPILOG = """\b
 RUN is a run's name, the beginning of one, or last: the run last written to.
@@ -115,9 +115,13 @@ def export(
     """Write tasks of a run as NDJSON, as they were: to be mended, and submitted."""
     with _failing():
         found = find(run)
-        with click.open_file(str(to) if to else "-", "xb" if to else "wb") as file:
-            for task in _chosen(found, what):
-                file.write(task.body + b"\n")
+        journal = _look(found)  # Before a file is made that would stay empty.
+        try:
+            with click.open_file(str(to) if to else "-", "xb" if to else "wb") as file:
+                for task in _chosen(found, journal, what):
+                    file.write(task.body + b"\n")
+        except OSError as error:
+            raise OutputError(f"{to or 'stdout'} cannot be written: {error.strerror}") from error
 
 
 @runs.command(epilog=_EPILOG)
@@ -179,8 +183,7 @@ def _verdict(journal: Look, task: Task) -> str:
     return "unsettled, in doubt" if task.ordinal < journal.doubt_below else "unsettled"
 
 
-def _chosen(run: Kept, what: str) -> Iterator[Task]:
-    journal = _look(run)
+def _chosen(run: Kept, journal: Look, what: str) -> Iterator[Task]:
     with _journal(run) as db:
         rejected = {
             ordinal
@@ -202,8 +205,11 @@ def _chosen(run: Kept, what: str) -> Iterator[Task]:
 
 
 def _look(run: Kept) -> Look:
+    """What the journal says of the tasks of the source, which must be what it was."""
     with _journal(run) as db:
-        return look(db, run.folder / JOURNAL)
+        journal = look(db, run.folder / JOURNAL)
+    check_source(journal.identity, journal.identity.source)
+    return journal
 
 
 @contextmanager

@@ -246,15 +246,16 @@ async def flood(
     opened = source if isinstance(source, Blocks) else open_source(source)
     with closing(opened):
         async with running(make_submission(opened, service, settings)) as outcomes:
-            taken, error = await _take_all(outcomes, beside, pause_s)
+            taken, error = await take_all(outcomes, beside, pause_s)
     report = outcomes.report
     assert_adds_up(report)
     return Ended(report, taken, error)
 
 
-async def _take_all(
-    outcomes: Outcomes, beside: Beside | None, pause_s: float
+async def take_all(
+    outcomes: Outcomes, beside: Beside | None = None, pause_s: float = 0.0
 ) -> tuple[list[Outcome], Exception | None]:
+    """The outcomes to their end, and what iteration raised there; see flood()."""
     taken: list[Outcome] = []
     async with anyio.create_task_group() as group:
         if beside:
