@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
-from benchmarks.flood import KEY, MB, Case, bar, child_environment, emulator, machine
+from benchmarks.flood import KEY, Case, bar, child_environment, emulator, machine
 from benchmarks.measure import run_measured
 from benchmarks.task_file import task_file
 from bulksubmit.core.model import Attempt, Outcome, Task, Verdict
@@ -167,8 +167,9 @@ async def time_to_go_on(folder: Path, source: Path, *, tasks: int) -> float:
             stdout=asyncio.subprocess.DEVNULL,
         )
         try:
-            done, _ = await asyncio.wait({came, asyncio.create_task(process.wait())}, timeout=60)
-            if came not in done:
+            ended = asyncio.create_task(process.wait())
+            await asyncio.wait({came, ended}, timeout=60, return_when=asyncio.FIRST_COMPLETED)
+            if not came.done():
                 raise RuntimeError("it sent nothing")
         finally:
             if process.returncode is None:
@@ -244,8 +245,8 @@ def main() -> None:
             cpu_us = median(one.cpu_us for one in taken)
             bytes_max, bytes_after = taken[0].bytes_max, taken[0].bytes_after
             print("  " + bar("CPU a request by itself, µs", cpu_us, 5))
-            print("  " + bar("journal after the run, MB", bytes_after / MB, 0.5))
-            print("  " + bar("the most during it, its log included, MB", bytes_max / MB, 0.5))
+            print("  " + bar("journal after the run, kB", bytes_after / 1000, 500))
+            print("  " + bar("the most during it, its log included, kB", bytes_max / 1000, 500))
     source = task_file(given.folder, tasks=given.tasks, task_bytes=TASK_BYTES)
     environment = child_environment(given.folder)
     difference_us = whole_run_us(
