@@ -53,7 +53,7 @@ def test_begin_is_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     connect = sqlite3.connect
 
     def watched(*args: Any, **kwargs: Any) -> sqlite3.Connection:
-        db = connect(*args, **kwargs)
+        db: sqlite3.Connection = connect(*args, **kwargs)
         if kwargs.get("isolation_level", "") is None:
             db.set_trace_callback(look_beside)
         return db
