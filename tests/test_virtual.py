@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Awaitable, Callable
+from random import Random
 
 import anyio
 import pytest
@@ -36,6 +37,32 @@ def test_timers_go_off_in_order() -> None:
 
     assert run_virtual(sleep) == (None, 60)
     assert woken == [0.25, 1.5, 30.0, 60.0]
+
+
+def test_what_is_ready_is_shuffled_by_a_seed() -> None:
+    """
+    Who is ready at one moment runs in an order that a seed draws: the same one each time for
+    the same seed, and in the order of becoming ready without one.
+    """
+
+    def order(random: Random | None) -> list[int]:
+        ran: list[int] = []
+
+        async def run(number: int) -> None:
+            ran.append(number)
+
+        async def start() -> None:
+            async with anyio.create_task_group() as runners:
+                for number in range(20):
+                    runners.start_soon(run, number)
+
+        run_virtual(start, shuffled_by=random)
+        return ran
+
+    assert order(None) == list(range(20))
+    assert order(Random(1)) == order(Random(1))
+    assert order(Random(1)) != order(Random(2))
+    assert sorted(order(Random(1))) == list(range(20))
 
 
 def test_threads_are_waited_for() -> None:

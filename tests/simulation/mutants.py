@@ -1,0 +1,174 @@
+"""Bugs planted on purpose, each in a copy of the engine's behaviour and never in the product.
+
+A simulation that finds nothing may be blind: these tell that it sees.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+from unittest import mock
+
+from bulksubmit.core import reconciler
+from bulksubmit.core.bitmap import Bitmap
+from bulksubmit.core.model import Attempt, Lost, Outcome, Reply, Throttled, Verdict
+from bulksubmit.core.reconciler import Reconciler
+from bulksubmit.journal import Journal
+from bulksubmit.producer.lines import LineParser, LineSource
+from bulksubmit.producer.source import Admit, Done
+
+_patch = mock.patch.object
+Planting = Callable[[], AbstractContextManager[object]]
+
+
+def no_doubt_when_lost() -> AbstractContextManager[object]:
+    """A reply that was lost leaves no doubt: its tasks are taken for not added."""
+    settle = Reconciler.settle
+
+    def mutant(self: Reconciler, attempt: Attempt, reply: Reply, *, now_s: float) -> list[Outcome]:
+        if isinstance(reply, Lost):
+            reply = replace(reply, sent=False)
+        return settle(self, attempt, reply, now_s=now_s)
+
+    return _patch(Reconciler, "settle", mutant)
+
+
+def missing_is_added() -> AbstractContextManager[object]:
+    """A task without a result in a 200 is taken for added."""
+    settle_one = Reconciler._settle_one  # noqa: SLF001 - the row of the decision table in question
+
+    def mutant(
+        self: Reconciler, attempt: Attempt, task: Any, result: Any, request_id: str | None
+    ) -> Outcome | None:
+        if result is None:
+            return self._close(attempt, task, Verdict.ADDED, request_id)
+        return settle_one(self, attempt, task, result, request_id)
+
+    return _patch(Reconciler, "_settle_one", mutant)
+
+
+def no_mark() -> AbstractContextManager[object]:
+    """Tasks are sent, and the journal has no mark."""
+    return _patch(Journal, "will_send", lambda *_: None)
+
+
+def mark_not_synced() -> AbstractContextManager[object]:
+    """The mark is committed ahead, and nobody waits until it is on the disk."""
+    will_send = Journal.will_send
+
+    class Hasty:
+        """A connection that never waits for the disk."""
+
+        def __init__(self, db: sqlite3.Connection) -> None:
+            self._db = db
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._db, name)
+
+        def execute(self, sql: str, *parameters: Any) -> sqlite3.Cursor:
+            return self._db.execute(sql.replace("FULL", "NORMAL"), *parameters)
+
+    def mutant(self: Journal, attempt: Attempt) -> None:
+        db = self._db
+        self._db = Hasty(db)  # type: ignore[assignment]  # For this call only.
+        try:
+            will_send(self, attempt)
+        finally:
+            self._db = db
+
+    return _patch(Journal, "will_send", mutant)
+
+
+def exists_is_rejected() -> AbstractContextManager[object]:
+    """TaskExists is an error like any other, on a retry as well."""
+    return _patch(reconciler, "TASK_EXISTS", "no such code")
+
+
+def no_doubt_on_resume() -> AbstractContextManager[object]:
+    """A resumed run takes every unsettled task for never sent."""
+    init = Reconciler.__init__
+
+    def mutant(self: Reconciler, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **(kwargs | {"doubt_below": 0}))
+
+    return _patch(Reconciler, "__init__", mutant)
+
+
+def throttled_is_not_added() -> AbstractContextManager[object]:
+    """A 429 is trusted to have added nothing."""
+    settle = Reconciler.settle
+
+    def mutant(self: Reconciler, attempt: Attempt, reply: Reply, *, now_s: float) -> list[Outcome]:
+        if isinstance(reply, Throttled):
+            reply = Lost(reply.reason, sent=False, retry_after_s=reply.retry_after_s)
+        return settle(self, attempt, reply, now_s=now_s)
+
+    return _patch(Reconciler, "settle", mutant)
+
+
+def stop_lowers_mark_to_settled() -> AbstractContextManager[object]:
+    """A stop lowers the mark to how many tasks are settled, not to where sending got."""
+    end = Journal.end
+
+    def mutant(self: Journal, ended: str) -> None:
+        self._sent_below = len(self.settled)
+        end(self, ended)
+
+    return _patch(Journal, "end", mutant)
+
+
+def gaps_are_filled() -> AbstractContextManager[object]:
+    """A reply's tasks get their bits as one range, also those in between that did not settle."""
+    record = Journal.record
+
+    def mutant(
+        self: Journal, outcomes: Sequence[Outcome], others: Sequence[Outcome], *, in_order: bool
+    ) -> None:
+        record(self, outcomes, others, in_order=in_order)
+        if in_order:
+            self.settled.add_range(outcomes[0].ordinal, outcomes[-1].ordinal + 1)
+
+    return _patch(Journal, "record", mutant)
+
+
+def resumes_where_reading_ended() -> AbstractContextManager[object]:
+    """A resumed run reads on behind what was read, whatever of it was settled."""
+    read_again = LineSource._read_again  # noqa: SLF001 - what a resume does first
+
+    async def mutant(self: LineSource, admit: Admit, done: Done) -> LineParser:
+        everything = Bitmap()
+        everything.add_range(0, done.places[-1].ordinal if done.places else 0)
+        return await read_again(self, admit, Done(everything, done.places))
+
+    return _patch(LineSource, "_read_again", mutant)
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A planted bug.
+
+    Attributes:
+        plant: Plants it, for as long as the context lasts.
+        seeds: Some that find it, the cheap ones first.
+    """
+
+    plant: Planting
+    seeds: tuple[int, ...]
+
+
+MUTANTS = {
+    mutant.plant.__name__: mutant
+    for mutant in (
+        Mutant(no_doubt_when_lost, (34, 32, 11)),
+        Mutant(missing_is_added, (18, 9, 11)),
+        Mutant(no_mark, (0, 1, 4)),
+        Mutant(mark_not_synced, (0, 4, 9)),
+        Mutant(exists_is_rejected, (1, 3, 4)),
+        Mutant(no_doubt_on_resume, (1, 4, 7)),
+        Mutant(throttled_is_not_added, (15, 34, 45)),
+        Mutant(stop_lowers_mark_to_settled, (0, 1, 6)),
+        Mutant(gaps_are_filled, (11, 45, 52)),
+        Mutant(resumes_where_reading_ended, (0, 1, 6)),
+    )
+}
