@@ -161,7 +161,7 @@ async def test_table_of_an_interrupted_run(source: Path) -> None:
 
     rows = [" ".join(line.split()) for line in ended.stdout.splitlines()]
     assert "ended by interrupted by SIGINT" in rows
-    assert rows[-1].startswith("next submit the same source again to go on")
+    assert rows[-1].startswith("next bulksubmit runs resume ")
     assert ended.stderr == "error: interrupted by SIGINT\n"
 
 
