@@ -163,8 +163,7 @@ def resume(run_id: str, source: Source, *, clock: Callable[[], float]) -> Run:
 
 def kept() -> Iterator[Kept]:
     """Every run that can be read, the last written to first."""
-    paths = list(runs_folder().glob(f"*/{FILE}"))
-    for path in sorted(paths, key=_written_ns, reverse=True):
+    for path in _journals():
         run = _read(path)
         if isinstance(run, Kept):
             yield run
@@ -194,6 +193,11 @@ def find(name: str) -> Kept:
     return run
 
 
+def _journals() -> list[Path]:
+    """Every run's journal, the last written to first."""
+    return sorted(runs_folder().glob(f"*/{FILE}"), key=_written_ns, reverse=True)
+
+
 def _read(path: Path) -> Kept | JournalError:
     try:
         with closing(sqlite3.connect(path, timeout=5.0)) as db:
@@ -221,8 +225,19 @@ def _unfinished(source: str, job_id: str, endpoint: str) -> Kept | None:
     Not one of which nothing was ever sent, as when the job did not exist: there is nothing to
     go on with. And not one of a file that has been changed since: mending a line and submitting
     again is the way on that errors in the source advise.
+
+    Raises:
+        JournalError: if a run cannot be read, which may be the one.
     """
-    for run in kept():
+    for path in _journals():
+        run = _read(path)
+        if isinstance(run, JournalError):
+            if not path.stat().st_size:
+                continue  # Killed before it had begun.
+            raise JournalError(
+                f"{run}; it may be an unfinished run of this source: put it right or remove "
+                f"{path.parent}, or begin anew by --new-run"
+            )
         values = run.values
         same = (values["source"], values["job"], values["endpoint"]) == (source, job_id, endpoint)
         if same and run.state != "converged" and values["doubt_below"] and _unchanged(run):

@@ -146,6 +146,22 @@ def test_a_damaged_run_hides_no_other(task_file: Path) -> None:
         runs.find(damaged)
 
 
+def test_a_damaged_run_is_not_begun_anew_in_silence(task_file: Path) -> None:
+    """
+    It may be an unfinished run of the same source: that is said, and --new-run is the way on. One
+    that was killed before it had begun is in nobody's way.
+    """
+    path = runs.run_folder(left_behind(task_file)) / FILE
+    path.write_bytes(path.read_bytes()[:5000])
+
+    with closing(open_source(task_file)) as source:
+        with pytest.raises(JournalError, match="may be an unfinished run of this source"):
+            begin(source)
+        begin(source, on_unfinished="new").journal.close()
+        path.write_bytes(b"")
+        begin(source).journal.close()
+
+
 # --- Beginning and going on ----------------------------------------------------------------------
 
 
