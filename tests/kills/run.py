@@ -188,7 +188,11 @@ class Killer:
         if journal is None:
             return self._submit()
         ways = [self._resume("last"), self._resume(journal.row["run_id"])]
-        if len(journal.settled) < len(self._story.tasks) or not journal.row["source_complete"]:
+        converged = journal.row["source_complete"] and len(journal.settled) == len(
+            self._story.tasks
+        )
+        # A run of which nothing was ever sent is none that submit knows of.
+        if journal.row["doubt_below"] and not converged:
             ways.append(self._submit("--resume"))
             if self._random.random() < 0.15:
                 self._story.asked.append(self._live(self._submit(), ()))
