@@ -18,15 +18,14 @@ from statistics import median
 from benchmarks.flood import KEY, Case, bar, child_environment, emulator, machine
 from benchmarks.measure import run_measured
 from benchmarks.task_file import task_file
+from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.model import Attempt, Outcome, Task, Verdict
 from bulksubmit.emulator import Access, Service
 from bulksubmit.emulator.exchange import Call, Operation
 from bulksubmit.emulator.server import serve
 from bulksubmit.journal import FILE, Identity, Journal, NoJournal
-from bulksubmit.observe.report import Counts
 from bulksubmit.producer.identity import digest
 from bulksubmit.producer.lines import BLOCK_BYTES
-from bulksubmit.producer.source import Place
 
 TASK_BYTES = 300
 _LINE_BYTES = TASK_BYTES + 1

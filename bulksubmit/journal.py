@@ -19,6 +19,7 @@ stride is sent. So after any crash each unsettled task below it may have been se
 above it was. A clean stop lowers it to what was really sent.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -29,11 +30,10 @@ from typing import Self
 import filelock
 import xxhash
 
+from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Attempt, Outcome, Verdict
 from bulksubmit.errors import JournalError
-from bulksubmit.observe.report import Counts
-from bulksubmit.producer.source import Place
 
 COMMIT_PERIOD_S = 0.2
 STRIDE_S = 1.0  # Of sending: how far the mark goes ahead.
@@ -230,6 +230,8 @@ class Journal:
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=False)
+            for entry in (folder, folder.parent):
+                _sync_folder(entry)  # Or a power cut could take the whole folder back.
         except OSError as error:
             raise JournalError(f"{path} cannot be made: {error.strerror}") from error
         with translated(path):
@@ -270,6 +272,8 @@ class Journal:
             with _transaction(self._db):
                 _update_run(self._db, doubt_below=mark)
             self._db.execute("PRAGMA synchronous = NORMAL")
+            # Into the file itself: with the log cut off or gone the mark would fall back.
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self.doubt_below, self._marked_from, self._marked_s = mark, end, now_s
 
     def record(
@@ -398,18 +402,10 @@ _INSERT_EXCEPTION = "INSERT OR REPLACE INTO exception VALUES (?, ?, ?, ?, ?, ?, 
 
 
 def _row(outcome: Outcome) -> tuple[object, ...]:
-    return (
-        outcome.ordinal,
-        outcome.line,
-        outcome.task_id,
-        outcome.verdict.value,
-        outcome.attempts,
-        outcome.in_doubt,
-        outcome.code,
-        outcome.message,
-        outcome.request_id,
-        outcome.client_request_id,
-    )
+    task = (outcome.ordinal, outcome.line, outcome.task_id)
+    verdict = (outcome.verdict.value, outcome.attempts, outcome.in_doubt)
+    error = (outcome.code, outcome.message)
+    return (*task, *verdict, *error, outcome.request_id, outcome.client_request_id)
 
 
 @contextmanager
@@ -444,6 +440,14 @@ def _digest(*values: object) -> str:
         hasher.update(value if isinstance(value, bytes) else repr(value).encode())
         hasher.update(b"\n")
     return hasher.hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _connect(path: Path) -> sqlite3.Connection:

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import platformdirs
 
+from bulksubmit.core.account import Counts
 from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
 from bulksubmit.journal import FILE, Identity, Journal, NoJournal, is_locked, look
-from bulksubmit.observe.report import Counts
 from bulksubmit.producer.identity import digest
 from bulksubmit.producer.source import Source
 
@@ -114,15 +114,17 @@ def begin(
     if source.path is None:
         return Run(run_id, folder, NoJournal())
     if on_unfinished != "new":
-        unfinished = _unfinished(source.path, job_id, endpoint)
-        if unfinished and on_unfinished == "resume":
-            return resume(unfinished.run_id, source, clock=clock)
-        if unfinished:
+        earlier = _earlier(source.path, job_id, endpoint)
+        # A converged one, too: whoever repeats --resume until it succeeds must not begin anew
+        # because the last process was killed between its last commit and its report.
+        if earlier and on_unfinished == "resume":
+            return resume(earlier.run_id, source, clock=clock)
+        if earlier and earlier.state != "converged":
             raise UnfinishedRun(
-                unfinished.run_id,
-                f"run {unfinished.run_id} of {source.path} against the job {job_id} is "
-                f"{unfinished.state}: go on with it by --resume (or bulksubmit runs resume "
-                f"{unfinished.run_id}), or begin anew by --new-run",
+                earlier.run_id,
+                f"run {earlier.run_id} of {source.path} against the job {job_id} is "
+                f"{earlier.state}: go on with it by --resume (or bulksubmit runs resume "
+                f"{earlier.run_id}), or begin anew by --new-run",
             )
     status = Path(source.path).stat()
     identity = Identity(
@@ -219,8 +221,8 @@ def _written_ns(path: Path) -> int:
     return max(times)
 
 
-def _unfinished(source: str, job_id: str, endpoint: str) -> Kept | None:
-    """A run that could go on with this source.
+def _earlier(source: str, job_id: str, endpoint: str) -> Kept | None:
+    """The last run that could go on with this source, or has come to its end.
 
     Not one of which nothing was ever sent, as when the job did not exist: there is nothing to
     go on with. And not one of a file that has been changed since: mending a line and submitting
@@ -240,7 +242,7 @@ def _unfinished(source: str, job_id: str, endpoint: str) -> Kept | None:
             )
         values = run.values
         same = (values["source"], values["job"], values["endpoint"]) == (source, job_id, endpoint)
-        if same and run.state != "converged" and values["doubt_below"] and _unchanged(run):
+        if same and values["doubt_below"] and _unchanged(run):
             return run
     return None
 

@@ -1,7 +1,6 @@
 """The straight line: source ─▶ reconciler ⇄ pool ─▶ service, and outcomes on their way out."""
 
 import math
-import re
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -13,6 +12,7 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskGroup
 
+from bulksubmit.core.account import BEGINNING, Place
 from bulksubmit.core.events import Observer, SourceRead
 from bulksubmit.core.model import Attempt, Outcome, Reply, Task, Verdict
 from bulksubmit.core.pacing import FixedLimit
@@ -27,7 +27,7 @@ from bulksubmit.observe.files import Files
 from bulksubmit.observe.progress import Progress
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.pool import Pool
-from bulksubmit.producer.source import BEGINNING, Done, Place, Source
+from bulksubmit.producer.source import Done, Source
 from bulksubmit.runs import Run
 from bulksubmit.service.jobs import Jobs, preflight
 from bulksubmit.settings import Settings
@@ -38,13 +38,8 @@ LISTS_AHEAD = 64
 # A commit that no answer brings along: at the end of a volley, or while all is held back.
 IDLE_COMMIT_S = 0.5
 
-# The file below the run's folder that holds a copy of a pipe or an iterable.
-SPOOL = "spool.ndjson"
-
 # For request_bytes_max=0: larger than anything in memory.
 _NO_BOUND = 2**40
-
-_JOB_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")  # REST reference, JobAddParameter.id.
 
 
 class Service(Jobs, Protocol):
@@ -133,7 +128,9 @@ class Submission:
         )
         tally.go_on(self._journal.counts)
         self._place = BEGINNING
-        self._taken = 0  # Rejected tasks whose ID was taken.
+        # Rejected tasks that are no sign of a wrong setting: an earlier process got past them,
+        # or their ID was taken.
+        self._taken = self._journal.counts.rejected
         self._rowless = 0  # Tasks answered, whose rows could not be written.
         bounds = Bounds(
             tasks_max=settings.tasks_per_request_max,

@@ -44,11 +44,10 @@ ROOMS = {
     "producer": May("core errors", "anyio msgspec orjson xxhash"),
     "pool": May("core errors", "anyio"),
     "service": May("core errors", "aiohttp anyio azure yarl"),
-    # How far the source was read is part of the progress.
-    "observe": May("core errors producer", "orjson structlog"),
-    # Remembers, and waits for nothing: what was counted, and where the source's blocks begin.
-    "journal": May("core errors observe producer", "filelock xxhash"),
-    "runs": May("errors journal observe producer", "platformdirs"),
+    "observe": May("core errors", "orjson structlog"),
+    # Remembers, and waits for nothing.
+    "journal": May("core errors", "filelock xxhash"),
+    "runs": May("core errors journal producer", "platformdirs"),
     # The parts, wired: on any service, any source, any run.
     "submission": May("core errors journal observe pool producer runs service settings", "anyio"),
     # The calls: names a source, a service and a run, and leaves the rest to the submission.

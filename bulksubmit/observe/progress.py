@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from bulksubmit.core.account import Place
 from bulksubmit.observe.report import Report
-from bulksubmit.producer.source import Place
 
 
 @dataclass(frozen=True, slots=True)

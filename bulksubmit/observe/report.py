@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
 
+from bulksubmit.core.account import Counts
 from bulksubmit.core.events import Event, RequestEnded, SourceRead
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import (
@@ -121,33 +122,6 @@ class Report:
         if self.error is None:
             del values["error"]
         return values
-
-
-@dataclass(slots=True)
-class Counts:
-    """What is counted of a run, over all processes that work on it. Fields as in Report."""
-
-    source_complete: bool = False
-    total: int = 0
-    added: int = 0
-    existed: int = 0
-    existed_own: int = 0
-    rejected: int = 0
-    abandoned: int = 0
-    requests: int = 0
-    retried_requests: int = 0
-    throttled_requests: int = 0
-    bytes_sent: int = 0
-
-    @property
-    def settled(self) -> int:
-        """Tasks whose outcome is final."""
-        return self.added + self.existed + self.rejected
-
-    @property
-    def converged(self) -> bool:
-        """Whether the source was read to its end, and every task of it is settled."""
-        return self.source_complete and self.settled == self.total
 
 
 class Tally:

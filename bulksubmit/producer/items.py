@@ -7,10 +7,11 @@ import anyio.lowlevel
 import msgspec
 import orjson
 
+from bulksubmit.core.account import Place
 from bulksubmit.core.model import Task
 from bulksubmit.core.taskspec import explain_id, read_id
 from bulksubmit.errors import SourceError
-from bulksubmit.producer.source import Admit, Done, Place, TaskModel, TaskSpec
+from bulksubmit.producer.source import Admit, Done, TaskModel, TaskSpec
 
 TASKS_PER_BLOCK = 500
 

@@ -10,11 +10,12 @@ from typing import IO
 import anyio
 from anyio import to_thread
 
+from bulksubmit.core.account import BEGINNING, Place
 from bulksubmit.core.model import Task
 from bulksubmit.core.partitioner import BYTES_MAX
 from bulksubmit.core.taskspec import TaskSpecError, explain_id, ids_are_valid, read_id
 from bulksubmit.errors import SourceError
-from bulksubmit.producer.source import BEGINNING, Admit, Done, Place
+from bulksubmit.producer.source import Admit, Done
 
 # Some 800 tasks of 300 bytes: 0.1 µs a task for the hop to a thread and back, and less than a
 # millisecond in which the event loop does nothing but parse.

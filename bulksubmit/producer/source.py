@@ -5,26 +5,9 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import IO, Protocol, TypeAlias, runtime_checkable
 
+from bulksubmit.core.account import Place
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Task
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a source a task begins.
-
-    Attributes:
-        ordinal: Of the first task at or after it.
-        offset: In bytes.
-        line: 1-based.
-    """
-
-    ordinal: int
-    offset: int
-    line: int
-
-
-BEGINNING = Place(0, 0, 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
+from bulksubmit.core.account import Place
 from bulksubmit.core.model import Task
 from bulksubmit.errors import OutputError
-from bulksubmit.producer.source import Place, Source
+from bulksubmit.producer.source import Source
 
 
 async def spool(source: Source, path: Path) -> str:

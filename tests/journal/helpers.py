@@ -5,9 +5,10 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+from bulksubmit.core.account import Counts
 from bulksubmit.core.model import Attempt, Outcome, Task, Verdict
 from bulksubmit.journal import Identity, Journal
-from bulksubmit.observe.report import Counts, Tally
+from bulksubmit.observe.report import Tally
 from tests.core.helpers import make_tasks
 
 IDENTITY = Identity(

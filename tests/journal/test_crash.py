@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 
+from bulksubmit.core.account import Place
 from bulksubmit.core.model import Verdict
 from bulksubmit.errors import JournalError
 from bulksubmit.journal import FILE
-from bulksubmit.producer.source import Place
 from tests.journal.helpers import Writer, attempt_of, begun, outcomes_of, reopened
 
 WAL = f"{FILE}-wal"

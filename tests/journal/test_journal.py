@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.model import Verdict
 from bulksubmit.errors import JournalError
 from bulksubmit.journal import (
@@ -21,8 +22,6 @@ from bulksubmit.journal import (
     NoJournal,
     is_locked,
 )
-from bulksubmit.observe.report import Counts
-from bulksubmit.producer.source import Place
 from tests.journal.helpers import (
     IDENTITY,
     Clock,

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bulksubmit import runs
+from bulksubmit.core.account import Place
 from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
 from bulksubmit.journal import FILE
 from bulksubmit.producer import open_source
-from bulksubmit.producer.source import Place
 from tests.journal.helpers import Writer, attempt_of, outcomes_of, reopened
 from tests.journal.runs import begin, change_file
 from tests.shell.doubles import lines

@@ -5,12 +5,12 @@ import io
 import orjson
 import pytest
 
+from bulksubmit.core.account import Place
 from bulksubmit.core.events import Anomaly, Event, Held, Resumed, SourceRead
 from bulksubmit.observe.log import log_to
 from bulksubmit.observe.progress import Progress, progress_line
 from bulksubmit.observe.report import Report
 from bulksubmit.observe.screen import Screen
-from bulksubmit.producer.source import Place
 from tests.observe.test_report import report, request_ended
 
 

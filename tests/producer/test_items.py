@@ -15,11 +15,12 @@ from azure.batch.models import (
     ResourceFile,
 )
 
+from bulksubmit.core.account import Place
 from bulksubmit.core.model import Task
 from bulksubmit.errors import SourceError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.items import TASKS_PER_BLOCK
-from bulksubmit.producer.source import AnySource, Place, TaskSpec
+from bulksubmit.producer.source import AnySource, TaskSpec
 from tests.producer.test_lines import line, read
 
 

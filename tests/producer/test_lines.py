@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulksubmit.core.account import Place
 from bulksubmit.core.model import Task
 from bulksubmit.errors import SourceError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.lines import BLOCK_BYTES, LINE_BYTES_MAX, LineParser, LineSource
-from bulksubmit.producer.source import AnySource, Place
+from bulksubmit.producer.source import AnySource
 
 BOM = b"\xef\xbb\xbf"
 

@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from bulksubmit.core.account import BEGINNING, Place
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Task
 from bulksubmit.producer.lines import LineSource
-from bulksubmit.producer.source import BEGINNING, Done, Place
+from bulksubmit.producer.source import Done
 
 TASKS = 4_000
 

@@ -7,13 +7,14 @@ from random import Random
 
 import anyio
 
+from bulksubmit.core.account import Place
 from bulksubmit.core.events import Event, Observer, RequestEnded
 from bulksubmit.core.model import Attempt, Lost, Outcome, Reply, Task
 from bulksubmit.core.wire import Job
 from bulksubmit.journal import NoJournal
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source
-from bulksubmit.producer.source import Admit, AnySource, Done, Place, Source
+from bulksubmit.producer.source import Admit, AnySource, Done, Source
 from bulksubmit.runs import Run, new_run_id, run_folder
 from bulksubmit.service.replies import Unavailable
 from bulksubmit.settings import Settings

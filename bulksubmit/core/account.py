@@ -1,0 +1,48 @@
+"""How far a run is: what was counted of it, and how far its source was read."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Counts:
+    """What is counted of a run, over all processes that work on it. Fields as in Report."""
+
+    source_complete: bool = False
+    total: int = 0
+    added: int = 0
+    existed: int = 0
+    existed_own: int = 0
+    rejected: int = 0
+    abandoned: int = 0
+    requests: int = 0
+    retried_requests: int = 0
+    throttled_requests: int = 0
+    bytes_sent: int = 0
+
+    @property
+    def settled(self) -> int:
+        """Tasks whose outcome is final."""
+        return self.added + self.existed + self.rejected
+
+    @property
+    def converged(self) -> bool:
+        """Whether the source was read to its end, and every task of it is settled."""
+        return self.source_complete and self.settled == self.total
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a source a task begins.
+
+    Attributes:
+        ordinal: Of the first task at or after it.
+        offset: In bytes.
+        line: 1-based.
+    """
+
+    ordinal: int
+    offset: int
+    line: int
+
+
+BEGINNING = Place(0, 0, 1)
