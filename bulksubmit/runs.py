@@ -222,7 +222,7 @@ def _written_ns(path: Path) -> int:
 
 
 def _earlier(source: str, job_id: str, endpoint: str) -> Kept | None:
-    """The last run that could go on with this source, or has come to its end.
+    """The last run that could go on with this source; else the last that has converged.
 
     Not one of which nothing was ever sent, as when the job did not exist: there is nothing to
     go on with. And not one of a file that has been changed since: mending a line and submitting
@@ -231,6 +231,7 @@ def _earlier(source: str, job_id: str, endpoint: str) -> Kept | None:
     Raises:
         JournalError: if a run cannot be read, which may be the one.
     """
+    converged: Kept | None = None
     for path in _journals():
         run = _read(path)
         if isinstance(run, JournalError):
@@ -243,8 +244,10 @@ def _earlier(source: str, job_id: str, endpoint: str) -> Kept | None:
         values = run.values
         same = (values["source"], values["job"], values["endpoint"]) == (source, job_id, endpoint)
         if same and values["doubt_below"] and _unchanged(run):
-            return run
-    return None
+            if run.state != "converged":
+                return run
+            converged = converged or run
+    return converged
 
 
 def _unchanged(run: Kept) -> bool:

@@ -194,6 +194,23 @@ async def test_submit_beside_an_unfinished_run(source: Path) -> None:
         assert resumed.report["unsettled"] == 0
 
 
+async def test_resume_of_what_has_converged(source: Path) -> None:
+    """
+    Whoever repeats --resume until it succeeds gets the report of the run that did, though its
+    process was killed before it could print it; nothing is sent again.
+    """
+    async with listening(make_service()) as account:
+        first = await submit_command(account, source)
+        adds = account.adds
+
+        again = await submit_command(account, source, "--resume")
+
+        assert account.adds == adds
+    assert (first.exit_code, again.exit_code) == (0, 0)
+    assert again.report["run_id"] == first.report["run_id"]
+    assert again.report["added"] == 3000
+
+
 async def test_what_a_resume_refuses(source: Path) -> None:
     """Another account, a changed source, no such run: said, with exit 2, and nothing is sent."""
     async with listening(make_service(task_script=refuse_some)) as account:
