@@ -74,8 +74,8 @@ class Kept:
 
 
 def new_run_id() -> str:
-    """A name that sorts by time and is short enough to type: ``20260131-235959-4f2a``."""
-    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    """A name that sorts by time and is short enough to type: ``20260131-235959-4f2a1c``."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def runs_folder() -> Path:

@@ -78,7 +78,7 @@ def test_names_sort_by_time() -> None:
     names = [runs.new_run_id() for _ in range(50)]
 
     assert len(set(names)) == 50
-    assert {len(name) for name in names} == {20}
+    assert {len(name) for name in names} == {22}
     assert [name[:15] for name in names] == sorted(name[:15] for name in names)
 
 
