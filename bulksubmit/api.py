@@ -119,8 +119,11 @@ async def resume(
             process works on it.
         BulkSubmitError: as in stream().
     """
-    found = find(run_id).values
-    origin, source = str(found["endpoint"]), str(found["source"])
+    run = find(run_id)
+    found = run.values
+    # Of a run that has converged nothing more is read: its file may be gone by now.
+    source: AnySource = () if run.state == "converged" else str(found["source"])
+    origin = str(found["endpoint"])
     if endpoint is not None and parse_endpoint(endpoint) != origin:
         name, asked = found["run_id"], parse_endpoint(endpoint)
         raise JournalMismatch(f"run {name} cannot go on: it is of {origin}, not of {asked}")

@@ -43,7 +43,7 @@ STRIDE_MIN = 2_000
 LOG_PAGES = 48
 
 FILE = "run.db"
-_LOCK = "run.lock"
+LOCK = "run.lock"
 _FORMAT = 1
 
 
@@ -197,7 +197,7 @@ class Journal:
         self.path = folder / FILE
         self._clock = clock
         # Who only looks whether it is free holds it for a moment.
-        self._lock = _locked(folder / _LOCK, patience_s=1.0)
+        self._lock = _locked(folder / LOCK, patience_s=1.0)
         with ExitStack() as opened:
             opened.callback(self._lock.release)
             with translated(self.path):
@@ -480,7 +480,7 @@ def _locked(path: Path, *, patience_s: float = 0.0) -> filelock.BaseFileLock:
 def is_locked(folder: Path) -> bool:
     """Whether a process works on the run now."""
     try:
-        _locked(folder / _LOCK).release()
+        _locked(folder / LOCK).release()
     except JournalError:
         return True
     return False

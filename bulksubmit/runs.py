@@ -16,9 +16,21 @@ import platformdirs
 
 from bulksubmit.core.account import Counts
 from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
-from bulksubmit.journal import FILE, Identity, Journal, NoJournal, is_locked, look
+from bulksubmit.journal import (
+    FILE,
+    LOCK,
+    Identity,
+    Journal,
+    Look,
+    NoJournal,
+    is_locked,
+    look,
+    translated,
+)
 from bulksubmit.producer.identity import digest
 from bulksubmit.producer.source import Source
+
+_NAME = re.compile(r"[0-9a-f-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +42,14 @@ class Run:
         folder: Where its files are.
         journal: What it remembers.
         resumed: Whether an earlier process began it.
+        note: What the user should know of an earlier run of the same source.
     """
 
     run_id: str
     folder: Path
     journal: Journal | NoJournal
     resumed: bool = False
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,19 +127,14 @@ def begin(
     folder = run_folder(run_id)
     if source.path is None:
         return Run(run_id, folder, NoJournal())
-    if on_unfinished != "new":
-        earlier = _earlier(source.path, job_id, endpoint)
+    note: str | None = None
+    earlier = _earlier(source.path, job_id, endpoint) if on_unfinished != "new" else None
+    if earlier:
         # A converged one, too: whoever repeats --resume until it succeeds must not begin anew
         # because the last process was killed between its last commit and its report.
-        if earlier and on_unfinished == "resume":
+        if on_unfinished == "resume":
             return resume(earlier.run_id, source, clock=clock)
-        if earlier and earlier.state != "converged":
-            raise UnfinishedRun(
-                earlier.run_id,
-                f"run {earlier.run_id} of {source.path} against the job {job_id} is "
-                f"{earlier.state}: go on with it by --resume (or bulksubmit runs resume "
-                f"{earlier.run_id}), or begin anew by --new-run",
-            )
+        note = _in_the_way(earlier, source.path, job_id)
     status = Path(source.path).stat()
     identity = Identity(
         run_id=run_id,
@@ -138,7 +147,28 @@ def begin(
         begun_at=datetime.now(UTC).isoformat(timespec="seconds"),
         version=version("bulksubmit"),
     )
-    return Run(run_id, folder, Journal.begin(folder, identity, clock))
+    return Run(run_id, folder, Journal.begin(folder, identity, clock), note=note)
+
+
+def _in_the_way(earlier: Kept, path: str, job_id: str) -> str | None:
+    """What to say of an earlier run before a new one begins.
+
+    Mending a line and submitting again is the way on that errors in the source advise: a run of
+    the file as it was before does not stand in the way of that.
+
+    Raises:
+        UnfinishedRun: if it is to be gone on with, or given up, first.
+    """
+    if earlier.state == "converged":
+        return None
+    change = None if earlier.in_use else _change(_look(earlier).identity, path)
+    if change:
+        return f"run {earlier.run_id} of {path} is unfinished, but the file {change}: a new run"
+    ways = f"go on with it by --resume (or bulksubmit runs resume {earlier.run_id}), or begin anew"
+    if earlier.in_use:
+        ways = "wait for it, or begin another"
+    reason = f"run {earlier.run_id} of {path} against the job {job_id} is {earlier.state}"
+    raise UnfinishedRun(earlier.run_id, f"{reason}: {ways} by --new-run")
 
 
 def resume(run_id: str, source: Source, *, clock: Callable[[], float]) -> Run:
@@ -155,7 +185,8 @@ def resume(run_id: str, source: Source, *, clock: Callable[[], float]) -> Run:
     """
     journal = Journal(run_folder(run_id), clock)
     try:
-        check_source(journal.identity, source.path)
+        if not journal.counts.converged:  # Or nothing more is needed of the source.
+            check_source(journal.identity, source.path)
         journal.resumed()
     except BaseException:
         journal.close()
@@ -171,6 +202,22 @@ def kept() -> Iterator[Kept]:
             yield run
 
 
+def unreadable() -> Iterator[JournalError]:
+    """Why runs that were begun cannot be read, one error each."""
+    for path in _journals():
+        run = _read(path)
+        if isinstance(run, JournalError) and _was_begun(path):
+            yield run
+
+
+def left_over(name: str) -> Path | None:
+    """The folder of a run, by its whole name, that cannot be read and is in nobody's use."""
+    folder = run_folder(name)
+    if not (_NAME.fullmatch(name) and folder.is_dir()) or is_locked(folder):
+        return None
+    return None if isinstance(_read(folder / FILE), Kept) else folder
+
+
 def find(name: str) -> Kept:
     """The run of that name, of a name that begins so, or (``last``) the one last written to.
 
@@ -178,11 +225,14 @@ def find(name: str) -> Kept:
         JournalError: if there is none or more than one, or if it cannot be read.
     """
     if name == "last":
-        last = next(kept(), None)
-        if last is None:
-            raise JournalError(f"there is no run in {runs_folder()}")
-        return last
-    if not re.fullmatch(r"[0-9a-f-]+", name):
+        for path in _journals():
+            last = _read(path)
+            if isinstance(last, Kept):
+                return last
+            if _was_begun(path):  # An older one is not what is meant.
+                raise last
+        raise JournalError(f"there is no run in {runs_folder()}")
+    if not _NAME.fullmatch(name):
         raise JournalError(f"{name!r} is no run; bulksubmit runs list shows them")
     found = list(runs_folder().glob(f"{name}*/{FILE}"))
     exact = [path for path in found if path.parent.name == name]
@@ -222,11 +272,10 @@ def _written_ns(path: Path) -> int:
 
 
 def _earlier(source: str, job_id: str, endpoint: str) -> Kept | None:
-    """The last run that could go on with this source; else the last that has converged.
+    """The last unfinished run of this source and job; else the last that has converged.
 
     Not one of which nothing was ever sent, as when the job did not exist: there is nothing to
-    go on with. And not one of a file that has been changed since: mending a line and submitting
-    again is the way on that errors in the source advise.
+    go on with. And not a converged one of the file as it was before.
 
     Raises:
         JournalError: if a run cannot be read, which may be the one.
@@ -235,25 +284,41 @@ def _earlier(source: str, job_id: str, endpoint: str) -> Kept | None:
     for path in _journals():
         run = _read(path)
         if isinstance(run, JournalError):
-            if not path.stat().st_size:
-                continue  # Killed before it had begun.
-            raise JournalError(
-                f"{run}; it may be an unfinished run of this source: put it right or remove "
-                f"{path.parent}, or begin anew by --new-run"
-            )
+            if not _was_begun(path):
+                continue
+            raise _perhaps(run, path)
         values = run.values
         same = (values["source"], values["job"], values["endpoint"]) == (source, job_id, endpoint)
-        if same and values["doubt_below"] and _unchanged(run):
+        if same and (values["doubt_below"] or run.in_use):
             if run.state != "converged":
                 return run
-            converged = converged or run
+            if converged is None and not _change(_look(run).identity, source):
+                converged = run
     return converged
 
 
-def _unchanged(run: Kept) -> bool:
-    with closing(sqlite3.connect(run.folder / FILE, timeout=5.0)) as db:
-        identity = look(db, run.folder / FILE).identity
-    return _change(identity, identity.source) is None
+def _perhaps(error: JournalError, path: Path) -> JournalError:
+    return JournalError(
+        f"{error}; it may be an unfinished run of this source: put it right or remove "
+        f"{path.parent}, or begin anew by --new-run"
+    )
+
+
+def _was_begun(path: Path) -> bool:
+    """Whether anything was ever in a journal: a process can be killed before there is.
+
+    The lock is made when the journal is opened, with the run in it.
+    """
+    return path.stat().st_size > 0 or path.with_name(LOCK).exists()
+
+
+def _look(run: Kept) -> Look:
+    path = run.folder / FILE
+    try:
+        with translated(path), closing(sqlite3.connect(path, timeout=5.0)) as db:
+            return look(db, path)
+    except JournalError as error:
+        raise _perhaps(error, path) from error
 
 
 def check_source(identity: Identity, path: str | None) -> None:

@@ -130,8 +130,11 @@ def _introduce(run: Run, screen: Screen) -> None:
     if run.journal.path is None:
         screen.note(f"run {run.run_id}: a pipe cannot be resumed; --spool would keep a copy")
         return
+    if run.note:
+        screen.note(run.note)
     screen.note(f"run {run.run_id}: journal {run.journal.path}")
-    screen.note(f"  if it is cut off: bulksubmit runs resume {run.run_id}")
+    if not run.journal.counts.converged:
+        screen.note(f"  if it is cut off: bulksubmit runs resume {run.run_id}")
 
 
 def ended(report: Report, error: Exception | None) -> Report:

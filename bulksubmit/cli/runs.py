@@ -15,12 +15,12 @@ from bulksubmit.cli import run_async
 from bulksubmit.cli.flags import FILE, Flags, run_flags
 from bulksubmit.cli.flood import ended, flood_on, nothing_begun, print_report
 from bulksubmit.core.model import Task
-from bulksubmit.errors import BulkSubmitError, OutputError
+from bulksubmit.errors import BulkSubmitError, JournalError, OutputError
 from bulksubmit.journal import FILE as JOURNAL
-from bulksubmit.journal import Look, look
+from bulksubmit.journal import Look, look, translated
 from bulksubmit.observe.report import exit_code
 from bulksubmit.producer.scan import scan
-from bulksubmit.runs import Kept, check_source, find, kept
+from bulksubmit.runs import Kept, check_source, find, kept, left_over, unreadable
 
 _EPILOG = """\b
 RUN is a run's name, the beginning of one, or last: the run last written to.
@@ -42,6 +42,8 @@ def runs() -> None:
 def list_(*, output: str) -> None:
     """List all runs, the last written to first."""
     found = list(kept())
+    for error in unreadable():
+        click.echo(f"warning: {error}", err=True)
     if output == "json":
         _print_json([run.values | {"state": run.state} for run in found])
         return
@@ -68,7 +70,7 @@ def show(*, run: str, task: str | None, output: str) -> None:
     """Show what became of a run."""
     with _failing():
         found = find(run)
-        values = _task_values(found, task) if task else _run_values(found)
+        values = _run_values(found) if task is None else _task_values(found, task)
     if output == "json":
         _print_json(values)
         return
@@ -126,17 +128,20 @@ def export(
 
 @runs.command(epilog=_EPILOG)
 @click.argument("names", nargs=-1, required=True, metavar="RUN...")
-@click.option("--force", is_flag=True, help="Also a run that is unfinished.")
+@click.option("--force", is_flag=True, help="Also a run that is unfinished or damaged.")
 def rm(*, names: Sequence[str], force: bool) -> None:
     """Remove the files of runs. Tasks in the service stay as they are."""
     with _failing():
         for name in names:
+            if force and (folder := left_over(name)):
+                shutil.rmtree(folder)
+                continue
             found = find(name)
             if found.state == "running":
-                raise click.ClickException(f"{found.run_id} is being worked on")
+                raise JournalError(f"{found.run_id} is being worked on")
             if found.state == "unfinished" and not force:
                 reason = "is unfinished, and could not be resumed any more; --force removes it"
-                raise click.ClickException(f"{found.run_id} {reason}")
+                raise JournalError(f"{found.run_id} {reason}")
             shutil.rmtree(found.folder)
 
 
@@ -172,7 +177,7 @@ def _task_values(run: Kept, task_id: str) -> dict[str, object]:
                 "verdict": _verdict(journal, task),
                 "source": run.values["source"],
             }
-    raise click.ClickException(f"{run.values['source']} holds no task {task_id!r}")
+    raise JournalError(f"{run.values['source']} holds no task {task_id!r}")
 
 
 def _verdict(journal: Look, task: Task) -> str:
@@ -214,7 +219,8 @@ def _look(run: Kept) -> Look:
 
 @contextmanager
 def _journal(run: Kept) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(run.folder / JOURNAL)) as db:
+    path = run.folder / JOURNAL
+    with translated(path), closing(sqlite3.connect(path)) as db:
         yield db
 
 

@@ -131,7 +131,7 @@ async def test_one_task(source: Path) -> None:
     assert json_of("show", "last", "--task", "t-02999")["verdict"] == "unsettled"
     assert "unsettled" in runs("show", "last", "--task", "t-02999").stdout
     unknown = runs("show", "last", "--task", "nobody")
-    assert unknown.exit_code == 1
+    assert unknown.exit_code == 2
     assert "holds no task 'nobody'" in unknown.stderr
 
 
@@ -263,7 +263,7 @@ async def test_rm(source: Path, state_folder: Path) -> None:
     async with listening(make_service(task_script=refuse_some)) as account:
         await stopped(account, source)
         refused = runs("rm", "last")
-        assert refused.exit_code == 1
+        assert refused.exit_code == 2
         assert "--force" in refused.stderr
         assert len(json_of("list")) == 1
 

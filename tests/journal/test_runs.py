@@ -11,7 +11,7 @@ import pytest
 from bulksubmit import runs
 from bulksubmit.core.account import Place
 from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
-from bulksubmit.journal import FILE
+from bulksubmit.journal import FILE, LOCK
 from bulksubmit.producer import open_source
 from tests.journal.helpers import Writer, attempt_of, outcomes_of, reopened
 from tests.journal.runs import begin, change_file
@@ -157,8 +157,11 @@ def test_a_damaged_run_is_not_begun_anew_in_silence(task_file: Path) -> None:
     with closing(open_source(task_file)) as source:
         with pytest.raises(JournalError, match="may be an unfinished run of this source"):
             begin(source)
+        path.write_bytes(b"")  # Cut to nothing: its lock says that it was begun.
+        with pytest.raises(JournalError, match="may be an unfinished run of this source"):
+            begin(source)
         begin(source, on_unfinished="new").journal.close()
-        path.write_bytes(b"")
+        path.with_name(LOCK).unlink()
         begin(source).journal.close()
 
 
