@@ -10,7 +10,7 @@ from bulksubmit.core.wire import Job
 from bulksubmit.errors import Refusal, ServiceRefused, ServiceUnreachable
 from bulksubmit.service.jobs import preflight
 from bulksubmit.service.replies import Unavailable
-from tests.service.helpers import VirtualLoop
+from tests.virtual import START_S, run_virtual
 
 SILENT = Unavailable("ClientConnectorError: refused", sent=False)
 NAMELESS = Unavailable("the name x does not resolve", sent=False, name_unknown=True)
@@ -26,7 +26,7 @@ class Scripted:
         self.asked_s: list[float] = []
 
     async def get_job(self) -> Job | Unavailable:
-        self.asked_s.append(anyio.current_time())
+        self.asked_s.append(anyio.current_time() - START_S)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, ServiceRefused):
             raise answer
@@ -44,11 +44,10 @@ class Mute:
 def run(jobs: Scripted | Mute, *, retry_timeout_s: float = 1800.0, seed: int = 1) -> float:
     """Preflight on a virtual clock; the time it took."""
 
-    async def main() -> float:
-        await preflight(jobs, retry_timeout_s=retry_timeout_s, random=Random(seed))
-        return anyio.current_time()
-
-    return anyio.run(main, backend_options={"loop_factory": VirtualLoop})
+    _, took_s = run_virtual(
+        lambda: preflight(jobs, retry_timeout_s=retry_timeout_s, random=Random(seed))
+    )
+    return took_s
 
 
 def failure(jobs: Scripted | Mute, **settings: Any) -> ServiceUnreachable:
