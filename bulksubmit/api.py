@@ -2,17 +2,20 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, closing
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
 from bulksubmit.core.events import Event, Observer
+from bulksubmit.core.taskcheck import Checker
 from bulksubmit.core.taskspec import explain_id
 from bulksubmit.errors import JournalMismatch, SettingsError
 from bulksubmit.observe.report import Report, Tally
-from bulksubmit.producer import LineSource, open_source
+from bulksubmit.producer import open_source
 from bulksubmit.producer.source import AnySource, Source
+from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.producer.spool import spool
 from bulksubmit.runs import Run, begin, find, new_run_id, run_folder
 from bulksubmit.runs import resume as go_on
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 AnyCredential: TypeAlias = "SharedKey | EntraToken | AsyncTokenCredential | AsyncSupportsTokenInfo"
 
 # The file below the run's folder that holds a copy of a pipe or an iterable.
-SPOOL = "spool.ndjson"
+SPOOL = "spool"
 
 
 @asynccontextmanager
@@ -47,7 +50,7 @@ async def stream(
     answers in flight are taken in, up to the settings' ``drain_s``.
 
     Args:
-        source: A path (NDJSON), a binary stream of it, or an iterable or async iterable of
+        source: A path, a SourceSpec, a binary stream, or an iterable or async iterable of
             tasks, each as bytes, str, dict, or a model of the official SDK.
         job_id: The Batch job; it must exist.
         endpoint: The account's, such as ``https://myaccount.westeurope.batch.azure.com``.
@@ -68,11 +71,14 @@ async def stream(
         raise SettingsError(f"the job's {reason}")
     settings = settings or Settings()
     run_id, origin = new_run_id(), parse_endpoint(endpoint)
+    checker = Checker(allow_unknown=settings.allow_unknown)
     with ExitStack() as opened:
-        tasks = opened.enter_context(closing(open_source(source)))
-        if settings.spool and tasks.path is None:
+        tasks = opened.enter_context(closing(open_source(source, checker)))
+        if settings.spool and tasks.spec is None:
             copy = await spool(tasks, run_folder(run_id) / SPOOL)
-            tasks = opened.enter_context(closing(LineSource.open(copy)))
+            asked = source if isinstance(source, SourceSpec) else SourceSpec()
+            copied = replace(asked, files=(copy,))
+            tasks = opened.enter_context(closing(open_source(copied, checker)))
         work = begin(
             tasks,
             run_id=run_id,
@@ -122,12 +128,14 @@ async def resume(
     run = find(run_id)
     found = run.values
     # Of a run that has converged nothing more is read: its file may be gone by now.
-    source: AnySource = () if run.state == "converged" else str(found["source"])
+    source: AnySource = () if run.state == "converged" else run.spec
     origin = str(found["endpoint"])
     if endpoint is not None and parse_endpoint(endpoint) != origin:
         name, asked = found["run_id"], parse_endpoint(endpoint)
         raise JournalMismatch(f"run {name} cannot go on: it is of {origin}, not of {asked}")
-    with closing(open_source(source)) as tasks:
+    settings = settings or Settings()
+    checker = Checker(allow_unknown=settings.allow_unknown)
+    with closing(open_source(source, checker)) as tasks:
         work = go_on(str(found["run_id"]), tasks, clock=anyio.current_time)
         async with _work(
             work,
@@ -135,7 +143,7 @@ async def resume(
             origin=origin,
             job_id=str(found["job"]),
             credential=credential,
-            settings=settings or Settings(),
+            settings=settings,
             observer=observer,
         ) as outcomes:
             yield outcomes

@@ -36,18 +36,27 @@ class SettingsError(BulkSubmitError):
 
 
 class SourceError(BulkSubmitError):
-    """The input cannot be read, or a line of it is not a task the service accepts.
+    """The input cannot be read, or an item of it is not a task the service accepts.
 
     Attributes:
         path: The source, as the user named it.
         line: 1-based, as an editor shows it; the item's number for an iterable; None if the
             source as a whole is meant.
         reason: What is wrong and what would be right, without the location.
+        hint: How to go on, if something can be said of that.
     """
 
-    def __init__(self, path: str, line: int | None, reason: str) -> None:
+    hint: str | None = None
+
+    def __init__(
+        self, path: str, line: int | None, reason: str, *, where: str | None = None
+    ) -> None:
         self.path, self.line, self.reason = path, line, reason
-        super().__init__(f"{path}:{line}: {reason}" if line is not None else f"{path}: {reason}")
+        place = f"{path}:{line}" if line is not None else path
+        super().__init__(f"{where or place}: {reason}")
+
+    def __str__(self) -> str:
+        return "\n".join(filter(None, [super().__str__(), self.hint]))
 
 
 class OutputError(BulkSubmitError):

@@ -19,20 +19,19 @@ stride is sent. So after any crash each unsettled task below it may have been se
 above it was. A clean stop lowers it to what was really sent.
 """
 
-import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Self
 
-import filelock
 import xxhash
 
 from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Attempt, Outcome, Verdict
+from bulksubmit.database import LOCK, connect, locked, sync_folder, transaction, translated
 from bulksubmit.errors import JournalError
 
 COMMIT_PERIOD_S = 0.2
@@ -43,8 +42,7 @@ STRIDE_MIN = 2_000
 LOG_PAGES = 48
 
 FILE = "run.db"
-LOCK = "run.lock"
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +53,9 @@ class Identity:
         run_id: Names the run.
         job_id: The Batch job.
         endpoint: The account's.
-        source: The source's absolute path.
-        source_bytes: Its size.
-        source_mtime_ns: When it was last changed.
-        source_digest: Of samples of its bytes.
+        source: Names the source.
+        source_spec: How it is opened again; see SourceSpec.
+        source_files: What its files were: Fingerprints, as JSON.
         begun_at: When the run was begun, UTC, ISO 8601.
         version: Of bulksubmit, then.
     """
@@ -67,9 +64,8 @@ class Identity:
     job_id: str
     endpoint: str
     source: str
-    source_bytes: int
-    source_mtime_ns: int
-    source_digest: str
+    source_spec: str
+    source_files: str
     begun_at: str
     version: str
 
@@ -82,8 +78,8 @@ _SCHEMA = f"""
 PRAGMA user_version = {_FORMAT};
 CREATE TABLE run (
     run_id TEXT NOT NULL, job_id TEXT NOT NULL, endpoint TEXT NOT NULL, source TEXT NOT NULL,
-    source_bytes INTEGER NOT NULL, source_mtime_ns INTEGER NOT NULL, source_digest TEXT NOT NULL,
-    begun_at TEXT NOT NULL, version TEXT NOT NULL,
+    source_spec TEXT NOT NULL, source_files TEXT NOT NULL,
+    begun_at TEXT NOT NULL, version TEXT NOT NULL, held TEXT,
     ended TEXT, doubt_below INTEGER NOT NULL DEFAULT 0,
     {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in _columns(Counts))},
     digest TEXT NOT NULL DEFAULT ''
@@ -94,11 +90,11 @@ CREATE TABLE block (
 CREATE TABLE exception (
     ordinal INTEGER PRIMARY KEY, line INTEGER NOT NULL, task_id TEXT NOT NULL,
     verdict TEXT NOT NULL, attempts INTEGER NOT NULL, in_doubt INTEGER NOT NULL,
-    code TEXT, message TEXT, request_id TEXT, client_request_id TEXT
+    code TEXT, message TEXT, request_id TEXT, client_request_id TEXT, file TEXT
 );
 CREATE TABLE place (
-    ordinal INTEGER PRIMARY KEY, offset INTEGER NOT NULL, line INTEGER NOT NULL,
-    digest TEXT NOT NULL
+    ordinal INTEGER NOT NULL, offset INTEGER NOT NULL, line INTEGER NOT NULL,
+    file INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (file, offset)
 );
 CREATE VIEW summary AS
     SELECT run_id, job_id AS job, endpoint, source, begun_at, ended,
@@ -107,7 +103,7 @@ CREATE VIEW summary AS
         requests, retried_requests, throttled_requests, bytes_sent, doubt_below
     FROM run;
 CREATE VIEW exceptions AS
-    SELECT line, task_id AS task, verdict, code, message, attempts,
+    SELECT file, line, task_id AS task, verdict, code, message, attempts,
         CASE in_doubt WHEN 1 THEN 'may exist' ELSE '' END AS doubt, request_id, client_request_id
     FROM exception ORDER BY ordinal;
 CREATE VIEW blocks AS
@@ -122,6 +118,8 @@ class Look:
 
     Attributes:
         existed: Of the settled, the ordinals that existed.
+        held: What the job's onAllTasksComplete was before the run changed it, and is to be
+            again; None if the run did not change it.
     """
 
     identity: Identity
@@ -130,6 +128,7 @@ class Look:
     settled: Bitmap
     existed: Bitmap
     places: list[Place]
+    held: str | None = None
 
 
 def look(db: sqlite3.Connection, path: Path) -> Look:
@@ -151,7 +150,7 @@ def look(db: sqlite3.Connection, path: Path) -> Look:
             raise JournalError(f"{path} is damaged: it does not say which run it is of")
         run = {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
         blocks = db.execute("SELECT * FROM block").fetchall()
-        places = db.execute("SELECT * FROM place ORDER BY ordinal").fetchall()
+        places = db.execute("SELECT * FROM place ORDER BY file, offset").fetchall()
         for row in [tuple(run.values()), *blocks, *places]:
             if row[-1] != _digest(*row[:-1]):
                 raise JournalError(f"{path} is damaged: it holds what was not written")
@@ -167,8 +166,8 @@ def look(db: sqlite3.Connection, path: Path) -> Look:
     if len(settled) != counts.settled:
         told = f"{len(settled):,} tasks have their bit, but {counts.settled:,} were counted"
         raise JournalError(f"{path} is damaged: {told}")
-    begins = [Place(ordinal, offset, line) for ordinal, offset, line, _ in places]
-    return Look(identity, counts, doubt_below, settled, existed, begins)
+    begins = [Place(*place) for *place, _ in places]
+    return Look(identity, counts, doubt_below, settled, existed, begins, run["held"])
 
 
 class Journal:
@@ -181,6 +180,8 @@ class Journal:
         doubt_below: Unsettled tasks below it may have been sent.
         counts: What was counted up to when it was opened.
         places: Where the source's blocks begin, in order.
+        held: As in Look.
+        file_of: Names the file of an item of the source; set by whoever reads it.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
@@ -197,11 +198,11 @@ class Journal:
         self.path = folder / FILE
         self._clock = clock
         # Who only looks whether it is free holds it for a moment.
-        self._lock = _locked(folder / LOCK, patience_s=1.0)
+        self._lock = locked(folder / LOCK, patience_s=1.0)
         with ExitStack() as opened:
             opened.callback(self._lock.release)
             with translated(self.path):
-                self._db = opened.enter_context(closing(_connect(self.path)))
+                self._db = opened.enter_context(closing(connect(self.path)))
             found = look(self._db, self.path)
             with translated(self.path):
                 # Also if the process that began the run was killed before it came to this.
@@ -214,6 +215,8 @@ class Journal:
             found.doubt_below,
         )
         self.settled, self.existed, self.places = found.settled, found.existed, found.places
+        self.held = found.held
+        self.file_of: Callable[[int], str] = lambda _: ""
         self._exceptions: list[tuple[object, ...]] = []
         self._places: list[Place] = []
         self._sent_below = self._marked_from = self.doubt_below
@@ -231,13 +234,13 @@ class Journal:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=False)
             for entry in (folder, folder.parent):
-                _sync_folder(entry)  # Or a power cut could take the whole folder back.
+                sync_folder(entry)  # Or a power cut could take the whole folder back.
         except OSError as error:
             raise JournalError(f"{path} cannot be made: {error.strerror}") from error
         with translated(path):
             names = _columns(Identity)
             marks = ", ".join("?" * len(names))
-            with closing(_connect(path)) as db:
+            with closing(connect(path)) as db:
                 # At once, or a kill in between would leave a run that cannot be trusted. It is in
                 # the file itself, on the disk: the log is turned on when it is opened.
                 db.executescript(f"BEGIN; {_SCHEMA}")
@@ -269,7 +272,7 @@ class Journal:
         mark = end + stride
         with translated(self.path):
             self._db.execute("PRAGMA synchronous = FULL")
-            with _transaction(self._db):
+            with transaction(self._db):
                 _update_run(self._db, doubt_below=mark)
             self._db.execute("PRAGMA synchronous = NORMAL")
             # Into the file itself: with the log cut off or gone the mark would fall back.
@@ -298,7 +301,7 @@ class Journal:
             if outcome.verdict is Verdict.EXISTED:
                 self.existed.add(outcome.ordinal)
             else:
-                self._exceptions.append(_row(outcome))
+                self._exceptions.append((*_row(outcome), self.file_of(outcome.ordinal)))
 
     def place(self, place: Place) -> None:
         """Note where a block of the source begins."""
@@ -322,15 +325,28 @@ class Journal:
         db = self._db
         changed = self.settled.changed | self.existed.changed
         blocks = [(n, self.settled.block(n), self.existed.block(n)) for n in changed]
-        places = [(place.ordinal, place.offset, place.line) for place in self._places]
-        with translated(self.path), _transaction(db):
+        places = [astuple(place) for place in self._places]
+        with translated(self.path), transaction(db):
             db.executemany("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?)", _digested(blocks))
             db.executemany(_INSERT_EXCEPTION, self._exceptions)
-            db.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?)", _digested(places))
+            db.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?, ?)", _digested(places))
             _update_run(db, **asdict(counts))
         self._committed_s = self._clock()
         for written in (self.settled.changed, self.existed.changed, self._exceptions, self._places):
             written.clear()
+
+    def hold(self, former: str | None) -> None:
+        """Note, on the disk, what the job's onAllTasksComplete is to be again; None: it is.
+
+        Raises:
+            JournalError: if it cannot be written.
+        """
+        with translated(self.path):
+            self._db.execute("PRAGMA synchronous = FULL")
+            with transaction(self._db):
+                _update_run(self._db, held=former)
+            self._db.execute("PRAGMA synchronous = NORMAL")
+        self.held = former
 
     # --- Its ends ----------------------------------------------------------------------------
 
@@ -341,7 +357,7 @@ class Journal:
             JournalError: if it cannot be written.
         """
         self.counts.abandoned = 0
-        with translated(self.path), _transaction(self._db):
+        with translated(self.path), transaction(self._db):
             self._db.execute("DELETE FROM exception WHERE verdict = ?", (Verdict.ABANDONED.value,))
             _update_run(self._db, ended=None, abandoned=0)
 
@@ -353,7 +369,7 @@ class Journal:
         """
         with translated(self.path):
             self._db.execute("PRAGMA synchronous = FULL")
-            with _transaction(self._db):
+            with transaction(self._db):
                 _update_run(self._db, ended=ended, doubt_below=self._sent_below)
 
     def close(self) -> None:
@@ -369,10 +385,15 @@ class NoJournal:
     identity = None
     doubt_below = 0
     places: Sequence[Place] = ()
+    held: str | None = None
 
     def __init__(self) -> None:
         self.settled = Bitmap()
         self.counts = Counts()
+        self.file_of: Callable[[int], str] = lambda _: ""
+
+    def hold(self, former: str | None) -> None:
+        """See Journal."""
 
     def will_send(self, attempt: Attempt) -> None:
         """See Journal."""
@@ -398,7 +419,7 @@ class NoJournal:
         """See Journal."""
 
 
-_INSERT_EXCEPTION = "INSERT OR REPLACE INTO exception VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_EXCEPTION = "INSERT OR REPLACE INTO exception VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 def _row(outcome: Outcome) -> tuple[object, ...]:
@@ -406,19 +427,6 @@ def _row(outcome: Outcome) -> tuple[object, ...]:
     verdict = (outcome.verdict.value, outcome.attempts, outcome.in_doubt)
     error = (outcome.code, outcome.message)
     return (*task, *verdict, *error, outcome.request_id, outcome.client_request_id)
-
-
-@contextmanager
-def _transaction(db: sqlite3.Connection) -> Iterator[None]:
-    """All of it, or nothing."""
-    db.execute("BEGIN")
-    try:
-        yield
-        db.execute("COMMIT")
-    except BaseException:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-        raise
 
 
 def _update_run(db: sqlite3.Connection, **values: object) -> None:
@@ -440,58 +448,3 @@ def _digest(*values: object) -> str:
         hasher.update(value if isinstance(value, bytes) else repr(value).encode())
         hasher.update(b"\n")
     return hasher.hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    # Transactions are begun and ended by us; each other statement is one by itself.
-    db = sqlite3.connect(path, isolation_level=None, timeout=5.0)
-    try:
-        db.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
-
-
-def _locked(path: Path, *, patience_s: float = 0.0) -> filelock.BaseFileLock:
-    """The lock that one writer holds.
-
-    It is on a file of its own: closing any descriptor of the database's own file would drop
-    SQLite's locks.
-    """
-    lock = filelock.FileLock(path, timeout=patience_s, mode=0o600, thread_local=False)
-    try:
-        lock.acquire()
-    except filelock.Timeout as error:
-        raise JournalError(f"{path.parent} is in use by another process") from error
-    except OSError as error:
-        raise JournalError(f"{path} cannot be locked: {error.strerror}") from error
-    return lock
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a process works on the run now."""
-    try:
-        _locked(folder / LOCK).release()
-    except JournalError:
-        return True
-    return False
-
-
-@contextmanager
-def translated(path: Path) -> Iterator[None]:
-    """Turn what SQLite raises into a JournalError that names the file."""
-    try:
-        yield
-    except sqlite3.DatabaseError as error:
-        raise JournalError(f"{path}: {error}") from error
-    except (LookupError, TypeError, ValueError) as error:  # Of a schema that was overwritten.
-        raise JournalError(f"{path} is damaged: {error!r}") from error

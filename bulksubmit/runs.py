@@ -12,23 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
+import msgspec
 import platformdirs
 
 from bulksubmit.core.account import Counts
-from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
-from bulksubmit.journal import (
-    FILE,
-    LOCK,
-    Identity,
-    Journal,
-    Look,
-    NoJournal,
-    is_locked,
-    look,
-    translated,
-)
-from bulksubmit.producer.identity import digest
+from bulksubmit.database import LOCK, is_locked, translated
+from bulksubmit.errors import JournalError, JournalMismatch, SourceError, UnfinishedRun
+from bulksubmit.journal import FILE, Identity, Journal, Look, NoJournal, look
 from bulksubmit.producer.source import Source
+from bulksubmit.producer.spec import Fingerprint, SourceSpec, fingerprint
 
 _NAME = re.compile(r"[0-9a-f-]+")
 
@@ -80,6 +72,15 @@ class Kept:
         return counts
 
     @property
+    def spec(self) -> SourceSpec:
+        """How its source is opened again.
+
+        Raises:
+            JournalError: if the journal is damaged.
+        """
+        return SourceSpec.from_json(_look(self).identity.source_spec)
+
+    @property
     def state(self) -> Literal["running", "converged", "unfinished"]:
         """Where it stands."""
         if self.in_use:
@@ -125,32 +126,32 @@ def begin(
         JournalError: if the journal cannot be written.
     """
     folder = run_folder(run_id)
-    if source.path is None:
+    if source.spec is None:
         return Run(run_id, folder, NoJournal())
+    spec = source.spec
     note: str | None = None
-    earlier = _earlier(source.path, job_id, endpoint) if on_unfinished != "new" else None
+    earlier = _earlier(spec, job_id, endpoint) if on_unfinished != "new" else None
     if earlier:
         # A converged one, too: whoever repeats --resume until it succeeds must not begin anew
         # because the last process was killed between its last commit and its report.
         if on_unfinished == "resume":
             return resume(earlier.run_id, source, clock=clock)
-        note = _in_the_way(earlier, source.path, job_id)
-    status = Path(source.path).stat()
+        note = _in_the_way(earlier, spec, job_id)
+    files = [fingerprint(path) for path in spec.files]
     identity = Identity(
         run_id=run_id,
         job_id=job_id,
         endpoint=endpoint,
-        source=source.path,
-        source_bytes=status.st_size,
-        source_mtime_ns=status.st_mtime_ns,
-        source_digest=digest(source.path),
+        source=spec.label,
+        source_spec=spec.to_json(),
+        source_files=msgspec.json.encode(files).decode(),
         begun_at=datetime.now(UTC).isoformat(timespec="seconds"),
         version=version("bulksubmit"),
     )
     return Run(run_id, folder, Journal.begin(folder, identity, clock), note=note)
 
 
-def _in_the_way(earlier: Kept, path: str, job_id: str) -> str | None:
+def _in_the_way(earlier: Kept, spec: SourceSpec, job_id: str) -> str | None:
     """What to say of an earlier run before a new one begins.
 
     Mending a line and submitting again is the way on that errors in the source advise: a run of
@@ -161,13 +162,13 @@ def _in_the_way(earlier: Kept, path: str, job_id: str) -> str | None:
     """
     if earlier.state == "converged":
         return None
-    change = None if earlier.in_use else _change(_look(earlier).identity, path)
+    change = None if earlier.in_use else _change(_look(earlier).identity, spec)
     if change:
-        return f"run {earlier.run_id} of {path} is unfinished, but the file {change}: a new run"
+        return f"run {earlier.run_id} of {spec.label} is unfinished, but {change}: a new run"
     ways = f"go on with it by --resume (or bulksubmit runs resume {earlier.run_id}), or begin anew"
     if earlier.in_use:
         ways = "wait for it, or begin another"
-    reason = f"run {earlier.run_id} of {path} against the job {job_id} is {earlier.state}"
+    reason = f"run {earlier.run_id} of {spec.label} against the job {job_id} is {earlier.state}"
     raise UnfinishedRun(earlier.run_id, f"{reason}: {ways} by --new-run")
 
 
@@ -186,7 +187,7 @@ def resume(run_id: str, source: Source, *, clock: Callable[[], float]) -> Run:
     journal = Journal(run_folder(run_id), clock)
     try:
         if not journal.counts.converged:  # Or nothing more is needed of the source.
-            check_source(journal.identity, source.path)
+            check_source(journal.identity, source.spec)
         journal.resumed()
     except BaseException:
         journal.close()
@@ -271,7 +272,7 @@ def _written_ns(path: Path) -> int:
     return max(times)
 
 
-def _earlier(source: str, job_id: str, endpoint: str) -> Kept | None:
+def _earlier(spec: SourceSpec, job_id: str, endpoint: str) -> Kept | None:
     """The last unfinished run of this source and job; else the last that has converged.
 
     Not one of which nothing was ever sent, as when the job did not exist: there is nothing to
@@ -288,11 +289,12 @@ def _earlier(source: str, job_id: str, endpoint: str) -> Kept | None:
                 continue
             raise _perhaps(run, path)
         values = run.values
-        same = (values["source"], values["job"], values["endpoint"]) == (source, job_id, endpoint)
+        asked = (spec.label, job_id, endpoint)
+        same = (values["source"], values["job"], values["endpoint"]) == asked
         if same and (values["doubt_below"] or run.in_use):
             if run.state != "converged":
                 return run
-            if converged is None and not _change(_look(run).identity, source):
+            if converged is None and not _change(_look(run).identity, spec):
                 converged = run
     return converged
 
@@ -321,29 +323,33 @@ def _look(run: Kept) -> Look:
         raise _perhaps(error, path) from error
 
 
-def check_source(identity: Identity, path: str | None) -> None:
+def check_source(identity: Identity, spec: SourceSpec | None) -> None:
     """See whether a source is the one that a run was begun with.
 
     Raises:
         JournalMismatch: if it is not.
     """
     where = f"run {identity.run_id} cannot go on"
-    if path != identity.source:
-        raise JournalMismatch(f"{where}: it is of {identity.source}, not of {path}")
-    if change := _change(identity, path):
-        raise JournalMismatch(
-            f"{where}: {path} {change}; put the file back as it was, or submit it as a new run"
-        )
+    if spec is None or spec.label != identity.source:
+        label = spec.label if spec else "what cannot be read twice"
+        raise JournalMismatch(f"{where}: it is of {identity.source}, not of {label}")
+    if change := _change(identity, spec):
+        ways = "put it back as it was, or submit it as a new run"
+        raise JournalMismatch(f"{where}: {change}; {ways}")
 
 
-def _change(identity: Identity, path: str) -> str | None:
+def _change(identity: Identity, spec: SourceSpec) -> str | None:
     """How the source differs from what it was, or None."""
-    try:
-        status = Path(path).stat()
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    if status.st_size != identity.source_bytes:
-        return f"had {identity.source_bytes:,} bytes and has {status.st_size:,}"
-    if status.st_mtime_ns != identity.source_mtime_ns:
-        return "was written to since"
-    return None if digest(path) == identity.source_digest else "has other bytes"
+    if spec.to_json() != identity.source_spec:
+        if spec.files != SourceSpec.from_json(identity.source_spec).files:
+            return f"{spec.label} stands for other files now"
+        return "its template is not what it was"
+    then = msgspec.json.decode(identity.source_files, type=list[Fingerprint])
+    for path, was in zip(spec.files, then, strict=True):
+        try:
+            change = was.change_to(fingerprint(path))
+        except SourceError as error:
+            return str(error)
+        if change:
+            return f"{path} {change}"
+    return None

@@ -15,6 +15,7 @@ KEY_VARIABLE = "AZURE_BATCH_ACCESS_KEY"  # As users of az know it; never a flag.
 _COMMANDS = {
     "demo": "Flood a local emulator with 100,000 tasks, and check the result.",
     "submit": "Submit every task of a file to a job.",
+    "validate": "List all errors of a file of tasks, without sending anything.",
     "runs": "Look at earlier runs, and go on with them.",
     "emulator": "Play Azure Batch on a loopback port.",
 }

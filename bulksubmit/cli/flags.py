@@ -1,8 +1,8 @@
 """The flags of a run: those that ``submit`` and ``runs resume`` share, and what they mean."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -43,6 +43,24 @@ _OPTIONS = (
         default=_DEFAULTS.server_timeout_s,
         metavar="SECONDS",
         help="How long the service may work on one request.",
+    ),
+    option(
+        "--invalid",
+        type=click.Choice(["stop", "reject"]),
+        default=_DEFAULTS.invalid,
+        help="At what is no task: stop before its neighbours are sent, or reject it and go on.",
+    ),
+    option("--allow-unknown", is_flag=True, help="Pass on fields that the model does not know."),
+    option("--no-dedupe", is_flag=True, help="Do not look for IDs that are there twice."),
+    option(
+        "--hold-auto-terminate",
+        is_flag=True,
+        help="Keep the job from completing by itself while the run lasts.",
+    ),
+    option(
+        "--then-terminate",
+        is_flag=True,
+        help="Let the job complete by itself once every task exists.",
     ),
     option("--concurrency", type=int, default=_DEFAULTS.concurrency, help="Requests in flight."),
     option(
@@ -119,6 +137,11 @@ class Flags:
     auth_mode: str | None
     api_version: str
     server_timeout: int
+    invalid: Literal["stop", "reject"]
+    allow_unknown: bool
+    no_dedupe: bool
+    hold_auto_terminate: bool
+    then_terminate: bool
     concurrency: int
     max_tasks_per_request: int
     max_request_bytes: int
@@ -146,35 +169,32 @@ class Flags:
     def settings(
         self,
         *,
-        source: str | None,
+        sources: Sequence[str],
         on_unfinished: Literal["stop", "resume", "new"] = "stop",
         spool: bool = False,
+        check_first: bool = False,
     ) -> Settings:
         """How the run should go.
 
         Args:
-            source: The file that is read, which no output may be written to.
+            sources: The files that are read, which no output may be written to.
             on_unfinished: As in Settings.
             spool: As in Settings.
+            check_first: As in Settings.
 
         Raises:
             SettingsError: if a value is out of its bounds.
         """
         bound = RejectsBound.parse(self.max_rejects) if self.max_rejects else RejectsBound()
-        self._check_files(source)
+        self._check_files(sources)
         try:
-            return self._settings(bound, on_unfinished=on_unfinished, spool=spool)
+            settings = self._settings(bound)
         except SettingsError as error:
             name, _, rest = str(error).partition(" ")
             raise SettingsError(f"{_FLAGS.get(name, name)} {rest}") from error
+        return replace(settings, on_unfinished=on_unfinished, spool=spool, check_first=check_first)
 
-    def _settings(
-        self,
-        bound: RejectsBound,
-        *,
-        on_unfinished: Literal["stop", "resume", "new"],
-        spool: bool,
-    ) -> Settings:
+    def _settings(self, bound: RejectsBound) -> Settings:
         return Settings(
             api_version=self.api_version,
             server_timeout_s=self.server_timeout,
@@ -187,15 +207,19 @@ class Flags:
             rejects_bound=bound,
             rejects_path=self.rejects,
             results_path=self.results,
-            on_unfinished=on_unfinished,
-            spool=spool,
+            invalid=self.invalid,
+            allow_unknown=self.allow_unknown,
+            dedupe=not self.no_dedupe,
+            hold_auto_terminate=self.hold_auto_terminate,
+            then_terminate=self.then_terminate,
         )
 
-    def _check_files(self, source: str | None) -> None:
-        named = {"the source": source, "--rejects": self.rejects, "--results": self.results}
-        named |= {"--log-file": self.log_file}
+    def _check_files(self, sources: Sequence[str]) -> None:
+        named: list[tuple[str, str | Path | None]] = [("the source", path) for path in sources]
+        named += [("--rejects", self.rejects), ("--results", self.results)]
+        named += [("--log-file", self.log_file)]
         files: dict[str, str] = {}
-        for name, path in named.items():
+        for name, path in named:
             if path is not None:
                 other = files.setdefault(os.path.realpath(path), name)
                 if other != name:

@@ -3,8 +3,8 @@
 import shutil
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,12 +14,16 @@ import orjson
 from bulksubmit.cli import run_async
 from bulksubmit.cli.flags import FILE, Flags, run_flags
 from bulksubmit.cli.flood import ended, flood_on, nothing_begun, print_report
-from bulksubmit.core.model import Task
+from bulksubmit.core.model import Invalid, Task
+from bulksubmit.core.taskcheck import Checker
+from bulksubmit.database import translated
 from bulksubmit.errors import BulkSubmitError, JournalError, OutputError
 from bulksubmit.journal import FILE as JOURNAL
-from bulksubmit.journal import Look, look, translated
+from bulksubmit.journal import Look, look
 from bulksubmit.observe.report import exit_code
-from bulksubmit.producer.scan import scan
+from bulksubmit.producer import open_source
+from bulksubmit.producer.source import Block, Source
+from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.runs import Kept, check_source, find, kept, left_over, unreadable
 
 _EPILOG = """\b
@@ -89,7 +93,7 @@ def resume(*, run: str, **flags: Any) -> None:
         found = find(run)
         job_id, settings = (
             str(found.values["job"]),
-            given.settings(source=str(found.values["source"])),
+            given.settings(sources=found.spec.files),
         )
         target = given.target(job_id, endpoint=str(found.values["endpoint"]))
     except BulkSubmitError as error:
@@ -120,8 +124,13 @@ def export(
         journal = _look(found)  # Before a file is made that would stay empty.
         try:
             with click.open_file(str(to) if to else "-", "xb" if to else "wb") as file:
-                for task in _chosen(found, journal, what):
-                    file.write(task.body + b"\n")
+                chosen = _choice(found, journal, what)
+
+                def write(_: Source, items: list[Task | Invalid]) -> bool:
+                    file.write(b"".join([i.body + b"\n" for i in items if chosen(i.ordinal)]))
+                    return True
+
+                _read(found.spec, write)
         except OSError as error:
             raise OutputError(f"{to or 'stdout'} cannot be written: {error.strerror}") from error
 
@@ -168,52 +177,72 @@ def _task_values(run: Kept, task_id: str) -> dict[str, object]:
     if exception:
         return dict(exception) | {"source": run.values["source"]}
     journal = _look(run)
-    for task in scan(str(run.values["source"])):
-        if task.id.lower() == task_id.lower():
-            return {
-                "ordinal": task.ordinal,
-                "line": task.line,
-                "task_id": task.id,
-                "verdict": _verdict(journal, task),
-                "source": run.values["source"],
-            }
-    raise JournalError(f"{run.values['source']} holds no task {task_id!r}")
+    found: dict[str, object] = {}
+
+    def look(source: Source, items: list[Task | Invalid]) -> bool:
+        for item in items:
+            if item.id.lower() == task_id.lower():
+                found["ordinal"], found["line"] = item.ordinal, item.line
+                found["task_id"], found["verdict"] = item.id, _verdict(journal, item.ordinal)
+                found["source"] = source.file_of(item.ordinal)
+        return not found
+
+    _read(run.spec, look)
+    if not found:
+        raise JournalError(f"{run.values['source']} holds no task {task_id!r}")
+    return found
 
 
-def _verdict(journal: Look, task: Task) -> str:
-    if task.ordinal in journal.existed:
+def _verdict(journal: Look, ordinal: int) -> str:
+    if ordinal in journal.existed:
         return "existed"
-    if task.ordinal in journal.settled:
+    if ordinal in journal.settled:
         return "added"
-    return "unsettled, in doubt" if task.ordinal < journal.doubt_below else "unsettled"
+    return "unsettled, in doubt" if ordinal < journal.doubt_below else "unsettled"
 
 
-def _chosen(run: Kept, journal: Look, what: str) -> Iterator[Task]:
+def _read(spec: SourceSpec, look: Callable[[Source, list[Task | Invalid]], bool]) -> None:
+    """Read a run's source again, a block at a time, for as long as ``look`` says so."""
+
+    class Enough(Exception):
+        pass
+
+    async def read() -> None:
+        async def admit(block: Block) -> None:
+            if not look(source, block.items):
+                raise Enough
+
+        with closing(open_source(spec, Checker(allow_unknown=True))) as source:
+            await source.read(admit)
+
+    with suppress(Enough):
+        run_async(read)
+
+
+def _choice(run: Kept, journal: Look, what: str) -> Callable[[int], bool]:
+    """Which ordinals are meant."""
     with _journal(run) as db:
         rejected = {
             ordinal
             for (ordinal,) in db.execute("SELECT ordinal FROM exception WHERE verdict = 'rejected'")
         }
-    for task in scan(str(run.values["source"])):
-        unsettled = task.ordinal not in journal.settled
-        match what:
-            case "rejected":
-                chosen = task.ordinal in rejected
-            case "unsettled":
-                chosen = unsettled
-            case "in-doubt":
-                chosen = unsettled and task.ordinal < journal.doubt_below
-            case _:
-                chosen = unsettled or task.ordinal in rejected
-        if chosen:
-            yield task
+    settled = journal.settled
+    match what:
+        case "rejected":
+            return rejected.__contains__
+        case "unsettled":
+            return lambda ordinal: ordinal not in settled
+        case "in-doubt":
+            return lambda ordinal: ordinal not in settled and ordinal < journal.doubt_below
+        case _:
+            return lambda ordinal: ordinal not in settled or ordinal in rejected
 
 
 def _look(run: Kept) -> Look:
     """What the journal says of the tasks of the source, which must be what it was."""
     with _journal(run) as db:
         journal = look(db, run.folder / JOURNAL)
-    check_source(journal.identity, journal.identity.source)
+    check_source(journal.identity, SourceSpec.from_json(journal.identity.source_spec))
     return journal
 
 

@@ -1,6 +1,8 @@
 """``bulksubmit submit``: every task of a file, to a job."""
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -8,10 +10,13 @@ import click
 from bulksubmit.cli import KEY_VARIABLE, run_async
 from bulksubmit.cli.flags import Flags, run_flags
 from bulksubmit.cli.flood import ended, flood, nothing_begun, print_report
+from bulksubmit.cli.inputs import SOURCE_HELP, source_arguments, source_spec
 from bulksubmit.cli.options import option
+from bulksubmit.cli.rehearsal import rehearse
 from bulksubmit.errors import BulkSubmitError
 
-_EPILOG = f"""\b
+_EPILOG = f"""{SOURCE_HELP}
+\b
 Environment:
   {KEY_VARIABLE}  the account's key, unless --account-key-file is given
   BULKSUBMIT_STATE_DIR    where runs keep their files
@@ -25,12 +30,14 @@ Exit codes:
 \b
 Examples:
   bulksubmit submit tasks.jsonl --job-id night-1
+  bulksubmit submit 'shards/*.json.gz' --job-id night-1 --invalid reject
+  bulksubmit submit frames.csv --template task.json --job-id night-1
   generate-tasks | bulksubmit submit - --job-id night-1 --output json
 """
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("source")
+@source_arguments
 @option("--job-id", required=True, help="The Batch job; it must exist.")
 @click.option(
     "--resume",
@@ -49,29 +56,52 @@ Examples:
     is_flag=True,
     help="Copy a pipe to the run's folder first, so that it can be resumed.",
 )
+@click.option(
+    "--check-first", is_flag=True, help="Check all of SOURCE, duplicates too, before sending."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Do all but send: read, check, sign in, look at the job."
+)
 @run_flags
 def submit(
     *,
-    source: str,
+    sources: Sequence[str],
+    template: Path | None,
+    sweeps: Sequence[str],
+    allow_unused_columns: bool,
     job_id: str,
     on_unfinished: Literal["resume", "new"] | None,
     spool: bool,
+    check_first: bool,
+    dry_run: bool,
     **flags: Any,
 ) -> None:
     """Submit every task of SOURCE to a job, and account for each.
 
-    SOURCE is a file with one JSON object a line, each a task as the REST API spells it, or -
-    for standard input.
+    SOURCE is a file with one JSON object a line, each a task as the REST API spells it, or one
+    of many other forms; see below.
     """
     given = Flags(**flags)
     try:
-        settings = given.settings(source=source, on_unfinished=on_unfinished or "stop", spool=spool)
+        spec = source_spec(
+            sources,
+            template=template,
+            sweeps=sweeps,
+            allow_unused_columns=allow_unused_columns,
+        )
+        settings = given.settings(
+            sources=sources,
+            on_unfinished=on_unfinished or "stop",
+            spool=spool,
+            check_first=check_first,
+        )
         target = given.target(job_id)
     except BulkSubmitError as error:
         click.echo(f"error: {error}", err=True)
         report = ended(nothing_begun(job_id), error)
     else:
-        opened = sys.stdin.buffer if source == "-" else source
-        report = run_async(flood, opened, target, settings, given.shown)
+        if dry_run:
+            sys.exit(run_async(rehearse, spec, target, settings, given.shown))
+        report = run_async(flood, spec, target, settings, given.shown)
     print_report(report, given.shown)
     sys.exit(report.exit_code)

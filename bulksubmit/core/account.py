@@ -32,17 +32,19 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in a source a task begins.
+    """Where in a source an item begins.
 
     Attributes:
-        ordinal: Of the first task at or after it.
-        offset: In bytes.
-        line: 1-based.
+        ordinal: Of the first item at or after it.
+        offset: In the file's bytes (after decompression).
+        line: 1-based, in the file.
+        file: 0-based number of the file among all of the source.
     """
 
     ordinal: int
     offset: int
     line: int
+    file: int = 0
 
 
 BEGINNING = Place(0, 0, 1)

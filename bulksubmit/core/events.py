@@ -80,7 +80,22 @@ class Anomaly:
     task_id: str
 
 
-Event: TypeAlias = RequestEnded | Held | Resumed | SourceRead | Anomaly
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """Something about the input or the job that the user should know; the run goes on.
+
+    Attributes:
+        what: ``warning``: a task is odd, but sent; ``duplicate``: an ID is there twice;
+            ``duplicates``: how many are; ``unchecked``: why duplicates were not looked for;
+            ``job``: something about the job.
+        text: What, where, and what would be right.
+    """
+
+    what: str
+    text: str
+
+
+Event: TypeAlias = RequestEnded | Held | Resumed | SourceRead | Anomaly | Noted
 
 
 class Observer(Protocol):

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import msgspec
 import orjson
 
 from bulksubmit.core.model import Outcome, Verdict
@@ -97,12 +98,15 @@ class OutcomeFile:
             os.close(self._file)
 
 
-def reject_row(source: str) -> Callable[[Outcome], dict[str, object]]:
+def reject_row(file_of: Callable[[int], str]) -> Callable[[Outcome], dict[str, object]]:
     """Rows of the rejects file: the task as it was, and why it was rejected."""
 
     def row(outcome: Outcome) -> dict[str, object]:
+        task: dict[str, object] = {"task": orjson.Fragment(outcome.body)}
+        if outcome.attempts == 0 and not _is_json(outcome.body):
+            task = {"text": outcome.body.decode("utf-8", "backslashreplace")}
         return {
-            "source": source,
+            "source": file_of(outcome.ordinal),
             "line": outcome.line,
             "task_id": outcome.task_id,
             "code": outcome.code,
@@ -112,10 +116,19 @@ def reject_row(source: str) -> Callable[[Outcome], dict[str, object]]:
             "client_request_id": outcome.client_request_id,
             "attempts": outcome.attempts,
             "in_doubt": outcome.in_doubt,
-            "task": orjson.Fragment(outcome.body),
+            **task,
         }
 
     return row
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        msgspec.json.decode(body)
+        body.decode()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 def result_row(outcome: Outcome) -> dict[str, object]:
@@ -134,7 +147,7 @@ class Files:
 
     def __init__(
         self,
-        source: str,
+        file_of: Callable[[int], str],
         *,
         rejects: Path | None,
         rejects_default: Path,
@@ -144,7 +157,7 @@ class Files:
         """Make those that are asked for.
 
         Args:
-            source: The source's name, for the rows.
+            file_of: Names the file of an item of the source, for the rows.
             rejects: Where rejected tasks go, if anywhere in particular.
             rejects_default: Where they go otherwise; made with the first one only.
             results: Where every task's outcome goes; None for nowhere.
@@ -154,7 +167,7 @@ class Files:
             OutputError: if a file cannot be made, or (of a new run) holds something already.
         """
         path, lazy = rejects or rejects_default, rejects is None and not rejects_default.exists()
-        self._rejects = OutcomeFile(reject_row(source), path=path, lazy=lazy, go_on=go_on)
+        self._rejects = OutcomeFile(reject_row(file_of), path=path, lazy=lazy, go_on=go_on)
         self._results = OutcomeFile(result_row, path=results, go_on=go_on) if results else None
 
     @property

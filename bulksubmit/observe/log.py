@@ -6,7 +6,7 @@ from typing import TextIO, get_args
 import orjson
 import structlog
 
-from bulksubmit.core.events import Anomaly, Event, Held, Observer, RequestEnded
+from bulksubmit.core.events import Anomaly, Event, Held, Noted, Observer, RequestEnded
 
 
 def log_to(file: TextIO, *, as_json: bool) -> Observer:
@@ -44,7 +44,7 @@ def log_to(file: TextIO, *, as_json: bool) -> Observer:
 
 def _is_warning(event: Event) -> bool:
     match event:
-        case Held() | Anomaly():
+        case Held() | Anomaly() | Noted():
             return True
         case RequestEnded(reply=reply):
             return reply != "answered"

@@ -15,6 +15,7 @@ class Progress:
         in_flight: Attempts that await their reply.
         retrying: Tasks sent before that wait to be sent again.
         read: How far the source was read.
+        bytes_read: How much of it, in bytes; of a compressed file, compressed.
         bytes_total: The source's size, if it is known.
     """
 
@@ -22,6 +23,7 @@ class Progress:
     in_flight: int
     retrying: int
     read: Place
+    bytes_read: int
     bytes_total: int | None
 
     @property
@@ -34,8 +36,8 @@ class Progress:
         """How many tasks the source holds: known at its end, estimated by its size before."""
         if self.report.source_complete:
             return self.report.total
-        if self.bytes_total and self.read.offset:
-            estimated = self.read.ordinal * self.bytes_total // self.read.offset
+        if self.bytes_total and self.bytes_read:
+            estimated = self.read.ordinal * self.bytes_total // self.bytes_read
             return max(self.report.total, estimated)
         return None
 

@@ -2,13 +2,16 @@
 
 import os
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import TextIO
 
-from bulksubmit.core.events import Anomaly, Event, Held, RequestEnded, Resumed
+from bulksubmit.core.events import Anomaly, Event, Held, Noted, RequestEnded, Resumed
 
 TERMINAL_PERIOD_S = 0.25  # On a terminal, in place;
 PLAIN_PERIOD_S = 10.0  # elsewhere, a line each.
+
+NOTES_MAX = 5  # Of one kind, about the input.
 
 _CLEAR_LINE = "\r\x1b[2K"
 
@@ -25,6 +28,7 @@ class Screen:
         self._in_place = out.isatty()
         self._anomalies: set[str] = set()
         self._silence = ""
+        self._noted: Counter[str] = Counter()
         self.period_s = TERMINAL_PERIOD_S if self._in_place else PLAIN_PERIOD_S
 
     def __call__(self, event: Event, /) -> None:
@@ -38,8 +42,16 @@ class Screen:
                 self._anomalies.add(what)
                 words = what.replace("_", " ")
                 self.note(f"odd answer to attempt {attempt}: {words} {task_id!r}; dealt with")
+            case Noted(what, text):
+                self._note_some(what, text)
             case RequestEnded(attempt=0, reply="lost", reason=str(reason)):
                 self._note_once(reason)
+
+    def _note_some(self, what: str, text: str) -> None:
+        """The first of each kind; how many more there were is told at the end."""
+        self._noted[what] += 1
+        if self._noted[what] <= NOTES_MAX:
+            self.note(f"warning: {text}" if what == "warning" else text)
 
     def _note_once(self, reason: str) -> None:
         """A try before the first answer; the same reason again is no news, nor is being stopped."""
@@ -68,6 +80,9 @@ class Screen:
 
     def done(self) -> None:
         """Leave the terminal as it was."""
+        for what, count in self._noted.items():
+            if count > NOTES_MAX:
+                self.note(f"and {count - NOTES_MAX:,} more of: {what}")
         if self._in_place and not self._quiet:
             self._write(_CLEAR_LINE)
 

@@ -2,35 +2,82 @@
 
 import io
 import os
+import sys
+from collections.abc import Callable
+from functools import partial
 from typing import IO, cast
 
+from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
+from bulksubmit.producer.files import FileSource, NamedFile
 from bulksubmit.producer.items import ItemSource
-from bulksubmit.producer.lines import LineSource
+from bulksubmit.producer.opening import Bytes, OpenFile, open_file
 from bulksubmit.producer.source import AnySource, Source
+from bulksubmit.producer.spec import STDIN, SourceSpec
 
 
-def open_source(source: AnySource) -> Source:
-    """The source that is meant by a path, a binary stream, an iterable or async iterable.
+def open_source(source: AnySource, checker: Checker | None = None) -> Source:
+    """The source that is meant by a path, a spec, a stream, an iterable or async iterable.
+
+    Args:
+        source: Any of these.
+        checker: Says what is a task; None for the usual one.
 
     Raises:
-        SourceError: if a path cannot be opened, or the object is none of these.
+        SourceError: if a file cannot be opened, or the object is none of these.
     """
+    checker = checker or Checker()
     match source:
         case str() | os.PathLike():
-            return LineSource.open(os.fspath(source))
+            return _open_spec(SourceSpec(files=(os.fspath(source),)), checker)
+        case SourceSpec():
+            return _open_spec(source, checker)
         case io.TextIOBase():
             reason = "is open as text; open it as bytes, in mode 'rb'"
             raise SourceError(_name(source), None, reason)
         case _ if hasattr(source, "read"):
             stream = cast("IO[bytes]", source)
-            return LineSource(stream, name=_name(stream))
+            return _open_stream(OpenFile(stream, name=_name(stream)), _name(stream), checker)
         case _:
-            return ItemSource(source)
+            return ItemSource(source, checker)
+
+
+def _open_spec(given: SourceSpec, checker: Checker) -> Source:
+    if given.files == (STDIN,):
+        return _open_stream(OpenFile(sys.stdin.buffer, name="<stdin>"), "<stdin>", checker)
+    spec = given.expanded()
+    # As the user named them, for messages.
+    names = given.files if len(given.files) == len(spec.files) else spec.files
+    files = []
+    for name, path in zip(names, spec.files, strict=True):
+        opened = open_file(name)  # All of them now: a missing one is not to be found at night.
+        if not opened.on_disk:
+            if len(spec.files) == 1:  # A named pipe, or such.
+                return _open_stream(opened, name, checker)
+            opened.close()
+            raise SourceError(name, None, "is no file; a pipe stands alone")
+        opened.close()
+        files.append(NamedFile(name, partial(_reopened, path, name), opened.size))
+    return FileSource(files, checker=checker, spec=spec)
+
+
+def _reopened(path: str, name: str) -> Bytes:
+    file = open_file(path)
+    file.name = name
+    return file
+
+
+def _open_stream(opened: OpenFile, name: str, checker: Checker) -> Source:
+    files = [NamedFile(name, _once(opened), opened.size)]
+    return FileSource(files, checker=checker, spec=None)
+
+
+def _once(opened: Bytes) -> Callable[[], Bytes]:
+    return lambda: opened
 
 
 def _name(stream: object) -> str:
     return str(getattr(stream, "name", "stream"))
 
 
-__all__ = ["ItemSource", "LineSource", "open_source"]
+__all__ = ["FileSource", "ItemSource", "SourceSpec", "open_source"]

@@ -1,17 +1,18 @@
 """Iterables of tasks: bytes, str, dicts, or models of the official SDK."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
-from typing import cast
+from typing import IO, cast
 
 import anyio.lowlevel
 import msgspec
 import orjson
 
 from bulksubmit.core.account import Place
-from bulksubmit.core.model import Task
-from bulksubmit.core.taskspec import explain_id, read_id
+from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
-from bulksubmit.producer.source import Admit, Done, TaskModel, TaskSpec
+from bulksubmit.producer.blocks import to_block
+from bulksubmit.producer.source import Admit, Block, Done, TaskModel, TaskSpec
+from bulksubmit.producer.spec import SourceSpec
 
 TASKS_PER_BLOCK = 500
 
@@ -25,74 +26,105 @@ class ItemSource:
 
     name = "item"
     bytes_total: int | None = None
-    path: str | None = None
+    bytes_read = 0
+    spec: SourceSpec | None = None
 
-    def __init__(self, items: object) -> None:
+    def __init__(self, items: object, checker: Checker) -> None:
         if not isinstance(items, Iterable | AsyncIterable):
             reason = f"a {type(items).__name__} is neither a path nor an iterable of tasks"
             raise SourceError("source", None, reason)
         if isinstance(items, bytes | Mapping):
             reason = f"a {type(items).__name__} is no iterable of tasks; put one task in a list"
             raise SourceError("source", None, reason)
+        self.checker = checker
         self._items: Iterable[TaskSpec] | AsyncIterable[TaskSpec] = items
 
     async def read(self, admit: Admit, done: Done | None = None) -> None:
         """See Source; an iterable cannot be read again, so that nothing of it is ever done."""
         assert done is None
         if isinstance(self._items, AsyncIterable):
-            await _read_async(aiter(self._items), admit)
+            await self._read_async(aiter(self._items), admit)
         else:
-            await _read(iter(self._items), admit)
+            await self._read(iter(self._items), admit)
+
+    async def copy(self, to: IO[bytes]) -> None:
+        """See Source."""
+        count = 0
+        async for item in _each(self._items):
+            to.write(_to_body(count, item) + b"\n")
+            count += 1
+
+    def file_of(self, ordinal: int) -> str:  # noqa: ARG002 - as Source has it
+        """See Source."""
+        return self.name
+
+    def where(self, ordinal: int, line: int) -> str:  # noqa: ARG002 - as Source has it
+        """See Source."""
+        return f"{self.name}:{line}"
 
     def close(self) -> None:
         """See Source: the iterable is the caller's."""
 
+    async def _read(self, items: Iterator[TaskSpec], admit: Admit) -> None:
+        bodies: list[bytes] = []
+        count = 0
+        for item in items:
+            bodies.append(_to_body(count, item))
+            count += 1
+            if len(bodies) == TASKS_PER_BLOCK:
+                await admit(self._block(bodies, count))
+                bodies = []
+                await anyio.lowlevel.checkpoint()
+        await admit(self._block(bodies, count))
 
-async def _read(items: Iterator[TaskSpec], admit: Admit) -> None:
-    tasks: list[Task] = []
-    count = 0
+    async def _read_async(self, items: AsyncIterator[TaskSpec], admit: Admit) -> None:
+        # Each at once: the next one may be long in coming.
+        count = 0
+        async for item in items:
+            count += 1
+            await admit(self._block([_to_body(count - 1, item)], count))
+
+    def _block(self, bodies: list[bytes], count: int) -> Block:
+        numbers = range(count - len(bodies) + 1, count + 1)
+        return to_block(bodies, numbers, checker=self.checker, after=Place(count, 0, count + 1))
+
+
+async def _each(items: Iterable[TaskSpec] | AsyncIterable[TaskSpec]) -> AsyncIterator[TaskSpec]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+        return
     for item in items:
-        tasks.append(_to_task(count, item))
-        count += 1
-        if len(tasks) == TASKS_PER_BLOCK:
-            await admit(tasks, _after(count))
-            tasks = []
-            await anyio.lowlevel.checkpoint()
-    await admit(tasks, _after(count))
+        yield item
 
 
-async def _read_async(items: AsyncIterator[TaskSpec], admit: Admit) -> None:
-    # Each at once: the next one may be long in coming.
-    ordinal = 0
-    async for item in items:
-        await admit([_to_task(ordinal, item)], _after(ordinal + 1))
-        ordinal += 1
+def _to_body(ordinal: int, item: TaskSpec) -> bytes:
+    """An item's JSON, as far as it can be written as such; whether it is a task is not looked at.
 
-
-def _after(count: int) -> Place:
-    return Place(count, 0, count + 1)
-
-
-def _to_task(ordinal: int, item: TaskSpec) -> Task:
+    Raises:
+        SourceError: if it is nothing that JSON knows.
+    """
     try:
-        body = _to_body(item)
-        task_id = read_id(body)
-    except (ValueError, TypeError, msgspec.MsgspecError) as error:
+        return _encoded(item)
+    except (ValueError, TypeError) as error:
         raise SourceError(ItemSource.name, ordinal + 1, str(error)) from error
-    if reason := explain_id(task_id):
-        raise SourceError(ItemSource.name, ordinal + 1, reason)
-    return Task(ordinal, ordinal + 1, task_id, body)
 
 
-def _to_body(item: TaskSpec) -> bytes:
+def _encoded(item: TaskSpec) -> bytes:
     if isinstance(item, str):
-        item = item.encode()
+        item = item.encode("utf-8", "surrogatepass")
     if isinstance(item, bytes):
-        item.decode()  # The parser looks only at what it needs.
-        # A task is one line wherever we write one; the tokens stay as they are.
-        return msgspec.json.format(item, indent=-1) if b"\n" in item else item
+        return _one_line(item) if b"\n" in item else item
     if hasattr(item, "serialize"):  # azure-batch 14 and earlier: as_dict() has Python's names.
         item = cast("TaskSpec", item.serialize())
     elif isinstance(item, TaskModel):
         item = item.as_dict()
     return orjson.dumps(item)
+
+
+def _one_line(body: bytes) -> bytes:
+    """A task is one line wherever we write one; the tokens stay as they are."""
+    try:
+        return msgspec.json.format(body, indent=-1)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body.replace(b"\n", b" ")  # No JSON, so no task: only to be shown.

@@ -7,7 +7,9 @@ from typing import IO, Protocol, TypeAlias, runtime_checkable
 
 from bulksubmit.core.account import Place
 from bulksubmit.core.bitmap import Bitmap
-from bulksubmit.core.model import Task
+from bulksubmit.core.model import Invalid, Problem, Task
+from bulksubmit.core.taskcheck import Checker
+from bulksubmit.producer.spec import SourceSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,16 +17,55 @@ class Done:
     """What earlier processes of a run have done with the source.
 
     Attributes:
-        settled: The tasks to leave out.
-        places: Where some of the tasks begin, in order.
+        settled: The items to leave out.
+        places: Where some of the items begin, in order.
     """
 
     settled: Bitmap
     places: Sequence[Place]
 
 
-# Takes in the next tasks, and the place where the one after them begins; waits for room.
-Admit: TypeAlias = Callable[[list[Task], Place], Awaitable[None]]
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """What is odd about a task that is sent all the same.
+
+    Attributes:
+        ordinal: The task's.
+        line: The task's.
+        problems: Warnings, one or more.
+    """
+
+    ordinal: int
+    line: int
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Some items of a source, one after the other.
+
+    Attributes:
+        tasks: Those that are tasks, and not done yet.
+        after: Where the item after them begins.
+        invalid: Those that are none, and not done yet.
+        warned: What is to be said of tasks.
+    """
+
+    tasks: list[Task]
+    after: Place
+    invalid: Sequence[Invalid] = ()
+    warned: Sequence[Warned] = ()
+
+    @property
+    def items(self) -> list[Task | Invalid]:
+        """Tasks or not, in order."""
+        if not self.invalid:
+            return [*self.tasks]
+        return sorted([*self.tasks, *self.invalid], key=lambda item: item.ordinal)
+
+
+# Takes in the next block; waits for room.
+Admit: TypeAlias = Callable[[Block], Awaitable[None]]
 
 
 class Source(Protocol):
@@ -33,25 +74,43 @@ class Source(Protocol):
     Attributes:
         name: As the user named it, for messages.
         bytes_total: The size of the input, if it is known beforehand.
-        path: The absolute path of the file; None for what cannot be opened a second time.
+        spec: How it is opened again; None for what cannot be opened a second time.
+        checker: Says what is a task.
     """
 
     name: str
     bytes_total: int | None
-    path: str | None
+    spec: SourceSpec | None
+    checker: Checker
+
+    @property
+    def bytes_read(self) -> int:
+        """How much of the input was read."""
 
     async def read(self, admit: Admit, done: Done | None = None) -> None:
-        """Hand every task to ``admit``, in order.
+        """Hand every item to ``admit``, in order.
 
         Args:
             admit: Takes them in.
-            done: What is to be left out; its tasks are not parsed, and whole blocks of them
-                not read.
+            done: What is to be left out; it is not parsed, and whole blocks of it not read.
 
         Raises:
-            SourceError: at the first item that is not a task. What was admitted before it
-                stands; nothing after it is read.
+            SourceError: if the input as a whole is not what it should be. What was admitted
+                before stands; nothing more is read.
         """
+
+    async def copy(self, to: IO[bytes]) -> None:
+        """Write the whole source, unread, as it is or (an iterable) a task a line.
+
+        Raises:
+            SourceError: if it cannot be read.
+        """
+
+    def file_of(self, ordinal: int) -> str:
+        """The name of the file that holds an item which was read."""
+
+    def where(self, ordinal: int, line: int) -> str:
+        """An item which was read, for a person: ``tasks.jsonl:42``."""
 
     def close(self) -> None:
         """Let go of what was opened here; a source that was handed over open stays open."""
@@ -67,5 +126,5 @@ class TaskModel(Protocol):
 
 TaskSpec: TypeAlias = bytes | str | Mapping[str, object] | TaskModel
 AnySource: TypeAlias = (
-    str | PathLike[str] | IO[bytes] | Iterable[TaskSpec] | AsyncIterable[TaskSpec]
+    str | PathLike[str] | SourceSpec | IO[bytes] | Iterable[TaskSpec] | AsyncIterable[TaskSpec]
 )

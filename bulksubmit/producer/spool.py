@@ -3,14 +3,12 @@
 import os
 from pathlib import Path
 
-from bulksubmit.core.account import Place
-from bulksubmit.core.model import Task
 from bulksubmit.errors import OutputError
 from bulksubmit.producer.source import Source
 
 
 async def spool(source: Source, path: Path) -> str:
-    """Copy a source, whole, into a new file on the disk: one task a line.
+    """Copy a source, whole, into a new file on the disk.
 
     Nothing is sent before the copy is complete: what has been sent can then always be told
     from what has not, whatever happens to the pipe.
@@ -19,17 +17,13 @@ async def spool(source: Source, path: Path) -> str:
         The file's path.
 
     Raises:
-        SourceError: if an item is not a task.
+        SourceError: if the source cannot be read.
         OutputError: if the file cannot be written.
     """
-
-    async def write(tasks: list[Task], after: Place) -> None:  # noqa: ARG001 - as Admit has it
-        file.write(b"".join([task.body + b"\n" for task in tasks]))
-
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            await source.read(write)
+            await source.copy(file)
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:

@@ -1,0 +1,167 @@
+"""Files one after the other, or a pipe: from their bytes to blocks of checked tasks."""
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import IO
+
+from bulksubmit.core.account import Place
+from bulksubmit.core.taskcheck import Checker
+from bulksubmit.errors import SourceError
+from bulksubmit.producer.forms import parser_for
+from bulksubmit.producer.opening import Bytes
+from bulksubmit.producer.parser import Parser
+from bulksubmit.producer.source import Admit, Block, Done
+from bulksubmit.producer.spec import SourceSpec
+
+
+@dataclass(frozen=True, slots=True)
+class NamedFile:
+    """A file of the source.
+
+    Attributes:
+        name: As the user named it.
+        open: Opens it; called when its turn has come.
+        size: If it is known beforehand.
+    """
+
+    name: str
+    open: Callable[[], Bytes]
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A file whose turn has come: where its items begin, and how they are found."""
+
+    first: int
+    name: str
+    form: str = "line"
+
+
+class FileSource:
+    """One or more files, read in order."""
+
+    def __init__(
+        self, files: Sequence[NamedFile], *, checker: Checker, spec: SourceSpec | None
+    ) -> None:
+        """Read files.
+
+        Args:
+            files: At least one.
+            checker: Says what is a task.
+            spec: How they are opened again, if they can be.
+        """
+        self.checker, self.spec = checker, spec
+        self.name = files[0].name if len(files) == 1 else f"{len(files)} files"
+        sizes = [file.size for file in files]
+        self.bytes_total = None if None in sizes else sum(size or 0 for size in sizes)
+        self._files = files
+        self._begun: list[_Begun] = []
+        self._read_before = 0  # Bytes of the files that are done.
+        self._open: Bytes | None = None
+
+    @property
+    def bytes_read(self) -> int:
+        """See Source."""
+        return self._read_before + (self._open.position if self._open else 0)
+
+    async def read(self, admit: Admit, done: Done | None = None) -> None:
+        """See Source."""
+        place = Place(0, 0, 1)
+        for number, file in enumerate(self._files):
+            if number:  # Where the file begins is known to a resume even if nothing of it was read.
+                place = Place(place.ordinal, 0, 1, number)
+                await admit(Block([], place))
+            if done and (end := _wholly_done(place, done)):
+                self._begun.append(_Begun(place.ordinal, file.name))
+                place = end
+            else:
+                place = await self._read_file(file, place, admit, done)
+            self._read_before += file.size or 0
+        if not place.ordinal:
+            reason = "holds no task; one JSON object a line is read, with an id and a commandLine"
+            raise SourceError(self.name, None, reason)
+
+    async def _read_file(
+        self, file: NamedFile, at: Place, admit: Admit, done: Done | None
+    ) -> Place:
+        settled = done.settled if done else None
+        with closing(file.open()) as opened:
+            self._open = opened
+            try:
+                head = await opened.read()
+                parser = parser_for(file.name, head, at=at, checker=self.checker, settled=settled)
+                self._begun.append(_Begun(at.ordinal, file.name, parser.form))
+                if done and opened.seeks and parser.seeks:
+
+                    def parser_at(place: Place) -> Parser:
+                        return parser_for(
+                            file.name, head, at=place, checker=self.checker, settled=settled
+                        )
+
+                    parser = await _read_again(opened, at, parser_at, admit, done)
+                    head = await opened.read()
+                while head:
+                    await admit(parser.feed(head))
+                    head = await opened.read()
+                await admit(parser.finish())
+                opened.check_unchanged()
+            except OSError as error:
+                reason = f"cannot be read: {error.strerror or error}"
+                raise SourceError(file.name, None, reason) from error
+            finally:
+                self._open = None
+        return parser.place
+
+    async def copy(self, to: IO[bytes]) -> None:
+        """See Source."""
+        for file in self._files:
+            with closing(file.open()) as opened:
+                while data := await opened.read():
+                    to.write(data)
+
+    def file_of(self, ordinal: int) -> str:
+        """See Source."""
+        return self._begun_with(ordinal).name
+
+    def where(self, ordinal: int, line: int) -> str:
+        """See Source."""
+        begun = self._begun_with(ordinal)
+        number = ordinal - begun.first + 1
+        match begun.form:
+            case "line":
+                return f"{begun.name}:{line}"
+            case form:
+                return f"{begun.name}: {form} {number}" + (f" (line {line})" if line else "")
+
+    def _begun_with(self, ordinal: int) -> _Begun:
+        """The file of an item: the last one that begins at or before it."""
+        return self._begun[bisect_right(self._begun, ordinal, key=lambda one: one.first) - 1]
+
+    def close(self) -> None:
+        """See Source: each file is closed when it was read."""
+
+
+def _wholly_done(begin: Place, done: Done) -> Place | None:
+    """The place at which a file ends whose every item is settled, if that is known."""
+    later = [place for place in done.places if place.file > begin.file]
+    if not later or done.settled.missing(begin.ordinal, later[0].ordinal):
+        return None
+    return later[0]
+
+
+async def _read_again(
+    opened: Bytes, begin: Place, parser_at: Callable[[Place], Parser], admit: Admit, done: Done
+) -> Parser:
+    """Read what is not settled up to the last known place, and go on from there."""
+    known = [place for place in done.places if place.file == begin.file and place.offset]
+    places = [begin, *known]
+    for place, end in pairwise(places):
+        if done.settled.missing(place.ordinal, end.ordinal):
+            data = await opened.read_part(place.offset, end.offset - place.offset)
+            await admit(parser_at(place).part(data))
+    await opened.read_part(places[-1].offset, 0)
+    return parser_at(places[-1])

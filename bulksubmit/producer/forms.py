@@ -1,0 +1,81 @@
+"""Which form a file has: told by its first bytes, not by its name."""
+
+import re
+from collections.abc import Container
+
+from bulksubmit.core.account import Place
+from bulksubmit.core.taskcheck import Checker
+from bulksubmit.errors import SourceError
+from bulksubmit.producer.arrays import MEMBER, ArrayParser, ObjectParser, ends_early
+from bulksubmit.producer.lines import BOM, LineParser
+from bulksubmit.producer.opening import BLOCK_BYTES
+from bulksubmit.producer.parser import Parser
+
+# Members before the ``value`` of a list, as OData has them; a task's own tell that it is none.
+_BEFORE = (
+    rb"(?:\xef\xbb\xbf)?+\s*+\{(?:(?!\s*+" + rb'"(?:id|commandLine|value)")' + MEMBER + rb"\s*+,)*+"
+)
+_ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?+\s*+\[")
+_LIST = re.compile(_BEFORE + rb'\s*+"value"\s*+:\s*+\[', re.DOTALL)
+_TASK = re.compile(_BEFORE + rb'\s*+"(?:id|commandLine)"', re.DOTALL)
+_GOES_ON = (b"{", b"[", b",", b":")  # How a line ends in the middle of a task.
+
+
+def tells(head: bytes) -> bool:
+    """Whether a file's first bytes say its form; otherwise more of them are needed."""
+    text = head.removeprefix(BOM).lstrip()
+    if not text or BOM.startswith(head):
+        return False
+    if text[:1] != b"{" or len(head) >= BLOCK_BYTES or _LIST.match(head):
+        return True
+    line, line_end, _ = text.partition(b"\n")
+    return bool(line_end) and (not ends_early(line) or _TASK.match(text) is not None)
+
+
+def parser_for(
+    name: str,
+    head: bytes,
+    *,
+    first: int,
+    at: Place,
+    checker: Checker,
+    settled: Container[int] | None = None,
+) -> Parser:
+    """The parser for a file that begins so.
+
+    Args:
+        name: For messages.
+        head: The file's first bytes: so many that they tell its form, or all.
+        first: The ordinal of the file's first item.
+        at: Where the parser is to begin.
+        checker: Says what is a task.
+        settled: The ordinals of items to leave out; None for none.
+
+    Raises:
+        SourceError: if it is no file of tasks.
+    """
+    if b"\0" in head[:4] or head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        reason = "is UTF-16, as PowerShell's > writes it; save it as UTF-8"
+        if not head[:4].strip(b"\0"):
+            reason = "begins with NUL bytes; it is no text"
+        raise SourceError(name, None, reason)
+    if begin := _ARRAY.match(head) or _LIST.match(head):
+        return ArrayParser(
+            name,
+            begin=begin.end(),
+            wrapped=b"{" in begin[0],
+            first=first,
+            at=at,
+            checker=checker,
+            settled=settled,
+        )
+    if _is_over_lines(head.removeprefix(BOM).lstrip()):
+        return ObjectParser(name, at=at, checker=checker, settled=settled)
+    return LineParser(name, at=at, checker=checker, settled=settled)
+
+
+def _is_over_lines(text: bytes) -> bool:
+    """Whether a file is one task over several lines, as people and editors write it."""
+    line, line_end, _ = text.partition(b"\n")
+    line = line.rstrip()
+    return bool(line_end) and line[:1] == b"{" and line.endswith(_GOES_ON) and ends_early(line)

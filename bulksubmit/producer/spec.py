@@ -1,0 +1,128 @@
+"""What is to be read, in words that a journal can keep, and a resume can open again."""
+
+import glob
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import msgspec
+import xxhash
+
+from bulksubmit.errors import SourceError
+
+SAMPLE_BYTES = 64 * 1024
+SAMPLES = 18  # The two ends and 16 in between: 1 MiB or so, whatever the file's size.
+STDIN = "-"
+_PATTERN = frozenset("*?[")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """What is to be read: files, rows of files in a template, or a sweep over parameters.
+
+    Attributes:
+        files: Paths, patterns (``shards/*.jsonl``), or URLs that fsspec knows, in order. A file
+            that ends in ``.toml`` describes a sweep, and stands alone.
+        template: A task as JSON text with placeholders, ``{column}`` or ``{parameter}``; for
+            CSV and Parquet files, and for sweeps.
+        sweeps: Parameters and what they run through: ``i=1..1000``, ``mode=fast,slow``.
+        allow_unused: Columns that the template does not use are no error.
+    """
+
+    files: tuple[str, ...] = ()
+    template: str | None = None
+    sweeps: tuple[str, ...] = ()
+    allow_unused: bool = False
+
+    @property
+    def label(self) -> str:
+        """A name for people, and for finding runs of the same source."""
+        files = self.files[0] if len(self.files) == 1 else ", ".join(self.files)
+        return " x ".join([files, *self.sweeps] if files else self.sweeps)
+
+    def to_json(self) -> str:
+        """As a journal keeps it."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """What to_json() gave."""
+        return msgspec.json.decode(text, type=cls)
+
+    def expanded(self) -> "SourceSpec":
+        """With each file's absolute path instead of patterns.
+
+        Raises:
+            SourceError: if a pattern fits no file, or a file is named twice.
+        """
+        files = tuple(path for name in self.files for path in _expanded(name))
+        for path in files:
+            if files.count(path) > 1:
+                raise SourceError(path, None, "is named twice; its tasks would be read twice")
+        return replace(self, files=files)
+
+
+def is_url(name: str) -> bool:
+    """Whether a file's name is a URL, such as ``abfs://container/tasks.jsonl``."""
+    scheme, found, _ = name.partition("://")
+    return bool(found) and scheme.replace("+", "").isalnum()
+
+
+def _expanded(name: str) -> list[str]:
+    if is_url(name):
+        return [name]
+    if name == STDIN:
+        raise SourceError("-", None, "standard input stands alone")
+    if not _PATTERN.intersection(name) or Path(name).exists():
+        return [os.path.realpath(name)]
+    found = sorted(os.path.realpath(path) for path in glob.glob(name, recursive=True))  # noqa: PTH207 - the whole path is the pattern
+    if not found:
+        raise SourceError(name, None, "no file fits this pattern")
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a file was when a run was begun.
+
+    Attributes:
+        bytes: Its size.
+        changed: When it was last changed: nanoseconds, or what a remote file says.
+        digest: Of samples of its bytes.
+    """
+
+    bytes: int
+    changed: str
+    digest: str
+
+    def change_to(self, now: "Fingerprint") -> str | None:
+        """How the file differs now, or None."""
+        if now.bytes != self.bytes:
+            return f"had {self.bytes:,} bytes and has {now.bytes:,}"
+        if now.changed != self.changed:
+            return "was written to since"
+        return None if now.digest == self.digest else "has other bytes"
+
+
+def fingerprint(path: str) -> Fingerprint:
+    """What a file is now.
+
+    Together with the size and the time of the last change, the digest of samples of its bytes
+    tells a file that was edited or made anew; it is not meant to resist someone who deceives.
+
+    Raises:
+        SourceError: if the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 - as for the rest of the file's life
+            status = os.fstat(file.fileno())
+            size = status.st_size
+            hasher = xxhash.xxh3_128(str(size).encode())
+            last = max(0, size - SAMPLE_BYTES)
+            for offset in sorted({last * step // (SAMPLES - 1) for step in range(SAMPLES)}):
+                file.seek(offset)
+                hasher.update(file.read(SAMPLE_BYTES))
+    except OSError as error:
+        raise SourceError(path, None, f"cannot be read: {error.strerror}") from error
+    return Fingerprint(size, str(status.st_mtime_ns), hasher.hexdigest())
