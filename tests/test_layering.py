@@ -30,8 +30,8 @@ class May:
 
 
 PURE = (
-    "base64 binascii bisect collections dataclasses datetime enum functools hashlib heapq hmac "
-    "itertools math random.Random re typing"
+    "base64 binascii bisect collections dataclasses datetime difflib enum functools hashlib heapq "
+    "hmac itertools json math random.Random re typing"
 )
 
 # A room is a module or a package directly below bulksubmit/. Each file must be in one of these.

@@ -4,9 +4,10 @@ What exists once a task is a gc-free frozen msgspec Struct (making one costs 0.1
 slotted dataclass 0.7 to 1.2); everything else is a dataclass.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, StrEnum
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
@@ -29,6 +30,61 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
+class Kind(StrEnum):
+    """What kind of thing is wrong with an item of the source."""
+
+    NOT_JSON = "not_json"
+    NOT_A_TASK = "not_a_task"  # Well-formed, but no object.
+    ENCODING = "encoding"  # Not UTF-8, a byte order mark, half a surrogate pair.
+    REPEATED_KEY = "repeated_key"
+    MISSING = "missing_field"
+    UNKNOWN = "unknown_field"
+    TYPE = "wrong_type"
+    VALUE = "bad_value"  # Not one of those allowed, or not of the form asked for.
+    RANGE = "out_of_range"
+    LENGTH = "bad_length"
+    COMBINATION = "bad_combination"  # Of fields: both, neither, one without the other.
+    JOB = "not_in_this_job"  # Right in itself, but the job does not take it.
+    TEMPLATE = "template"  # The row or sweep makes no task.
+    DUPLICATE = "duplicate_id"
+
+
+class Problem(msgspec.Struct, frozen=True, gc=False):
+    """One thing that is wrong with an item of the source, or odd about it.
+
+    Attributes:
+        path: The field, such as ``resourceFiles[2].httpUrl``; empty for the item as a whole.
+        kind: For counting.
+        text: What is wrong and what would be right; a sentence that names the field.
+        value: What was given, as short JSON; None if nothing was.
+        warning: The service is not known to refuse it.
+    """
+
+    path: str
+    kind: Kind
+    text: str
+    value: str | None = None
+    warning: bool = False
+
+
+class Invalid(msgspec.Struct, frozen=True, gc=False):
+    """An item of the source that is no task the service accepts.
+
+    Attributes:
+        ordinal: 0-based place among all items of the source.
+        line: As in Task.
+        id: Its ID, as far as it has one; otherwise empty.
+        body: Its bytes, whatever they are.
+        problems: Everything that is wrong with it: at least one error, warnings too.
+    """
+
+    ordinal: int
+    line: int
+    id: str
+    body: bytes
+    problems: tuple[Problem, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Attempt:
     """One POST of one collection.
@@ -38,12 +94,14 @@ class Attempt:
         client_request_id: A GUID of its own, so that both sides can name this attempt.
         tasks: The collection: 1 to 100 tasks, no ID twice (ignoring case).
         resent: How many of the tasks were sent before.
+        sent_s: When it went, as next_step() was told the time.
     """
 
     number: int
     client_request_id: str
     tasks: tuple[Task, ...]
     resent: int
+    sent_s: float = 0.0
 
 
 # --- What the service says -------------------------------------------------------------------
@@ -162,7 +220,25 @@ class Lost:
 Reply: TypeAlias = Answered | Throttled | Refused | Lost
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What became of a read-back.
+
+    Attributes:
+        found: By folded ID the task as the service shows it, a JSON object; None if it has no
+            such task. An ID that is missing here was not read.
+        lost: Why some were not read; None if all were.
+    """
+
+    found: Mapping[str, bytes | None]
+    lost: Lost | None = None
+
+
 # --- Our word on a task ----------------------------------------------------------------------
+
+# What to do when the service says that a task's ID is taken: look at whose it is, take it for
+# ours, or reject ours.
+OnExists: TypeAlias = Literal["verify", "accept", "reject"]
 
 
 class Verdict(Enum):
@@ -186,7 +262,7 @@ class Outcome(msgspec.Struct, frozen=True, gc=False):
         attempts: How many attempts held the task.
         in_doubt: The task was in an attempt of which we cannot say what became. For EXISTED:
             an earlier attempt of ours took. For REJECTED and ABANDONED: it may exist all the
-            same.
+            same. A task that is REJECTED because another has its ID is in no doubt.
         code: The service's error code, for REJECTED and ABANDONED.
         message: Its message.
         values: The details that came with it.
@@ -218,16 +294,53 @@ class Trouble(msgspec.Struct, gc=False):
         server_errors: How many were answered, but not for it; sets its short backoff.
         pressures: How many settled nothing at all; sets its long backoff. Counted apart: a
             last task that has seen a few servererrors would wait 30 s otherwise.
+        absences: How often it was said to exist, and then not found when it was read back.
         in_doubt: It may have been added.
+        doubtful_s: When the last attempt was sent that may have added it; 0 if only an earlier
+            process may have sent one.
     """
 
     attempts: int = 0
     server_errors: int = 0
     pressures: int = 0
+    absences: int = 0
     in_doubt: bool = False
+    doubtful_s: float = 0.0
+
+    def fail(self, *, pressed: bool, doubtful_s: float | None) -> None:
+        """One more attempt did not settle it.
+
+        Args:
+            pressed: The attempt settled nothing at all.
+            doubtful_s: When it was sent, if it may have added the task; otherwise None.
+        """
+        self.attempts += 1
+        if pressed:
+            self.pressures += 1
+        else:
+            self.server_errors += 1
+        if doubtful_s is not None:
+            self.in_doubt, self.doubtful_s = True, doubtful_s
 
 
 # --- What to do next -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What the reconciler must keep to.
+
+    Attributes:
+        tasks_max: Tasks in a request.
+        bytes_max: Bytes of a request's body; a larger task is rejected before it is sent.
+        retry_timeout_s: The run gives up after so long without a single task settled.
+        server_timeout_s: So long may the service work on an attempt.
+    """
+
+    tasks_max: int
+    bytes_max: int
+    retry_timeout_s: float
+    server_timeout_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +348,21 @@ class Send:
     """Post this attempt, then settle() it."""
 
     attempt: Attempt
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """Look at the tasks that exist under these IDs, then settle_read_back().
+
+    Attributes:
+        number: Its own among all attempts and read-backs.
+        tasks: At most 1,000.
+        one_by_one: Get each by its ID: a list has failed to show them before.
+    """
+
+    number: int
+    tasks: tuple[Task, ...]
+    one_by_one: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,4 +389,4 @@ class Converged:
     """The source is exhausted and every task of it is settled."""
 
 
-Step: TypeAlias = Send | Wait | GiveUp | Converged
+Step: TypeAlias = Send | ReadBack | Wait | GiveUp | Converged
