@@ -10,7 +10,7 @@ import orjson
 import pytest
 from azure.batch.models import (
     BatchTaskConstraints,
-    BatchTaskCreateOptions,
+    BatchTaskCreateContent,
     EnvironmentSetting,
     ResourceFile,
 )
@@ -74,7 +74,7 @@ async def test_a_dict() -> None:
 
 async def test_a_model_of_the_sdk() -> None:
     """A task of azure-batch 15 becomes what the REST API takes, with its names and forms."""
-    model = BatchTaskCreateOptions(
+    model = BatchTaskCreateContent(
         id="a",
         command_line="b",
         environment_settings=[EnvironmentSetting(name="N", value="V")],
@@ -203,7 +203,7 @@ async def test_an_item_that_is_no_task(item: object, reason: str) -> None:
         (None, "NoneType is neither"),
         (b'{"id":"a","commandLine":"x"}', "put one task in a list"),
         ({"id": "a", "commandLine": "x"}, "put one task in a list"),
-        (BatchTaskCreateOptions(id="a", command_line="x"), "put one task in a list"),
+        (BatchTaskCreateContent(id="a", command_line="x"), "put one task in a list"),
     ],
 )
 def test_what_is_no_source(source: object, reason: str) -> None:

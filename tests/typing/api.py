@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import BinaryIO, assert_type
 
-from azure.batch.models import BatchTaskCreateOptions
+from azure.batch.models import BatchTaskCreateContent
 from azure.identity.aio import DefaultAzureCredential
 
 from bulksubmit import (
@@ -36,7 +36,7 @@ async def sources(
     texts: list[str],
     dicts: AsyncIterator[dict[str, object]],
     plain_dicts: list[dict[str, str]],
-    models: Iterable[BatchTaskCreateOptions],
+    models: Iterable[BatchTaskCreateContent],
     mixed: list[bytes | str],
 ) -> None:
     """Everything that can be submitted."""
