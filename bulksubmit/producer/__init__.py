@@ -12,8 +12,10 @@ from bulksubmit.errors import SourceError
 from bulksubmit.producer.files import FileSource, NamedFile
 from bulksubmit.producer.items import ItemSource
 from bulksubmit.producer.opening import Bytes, OpenFile, open_file
+from bulksubmit.producer.remote import RemoteFile, size_of
 from bulksubmit.producer.source import AnySource, Source
-from bulksubmit.producer.spec import STDIN, SourceSpec
+from bulksubmit.producer.spec import STDIN, SourceSpec, is_url
+from bulksubmit.producer.sweeps import SweepSource
 
 
 def open_source(source: AnySource, checker: Checker | None = None) -> Source:
@@ -46,11 +48,21 @@ def _open_spec(given: SourceSpec, checker: Checker) -> Source:
     if given.files == (STDIN,):
         return _open_stream(OpenFile(sys.stdin.buffer, name="<stdin>"), "<stdin>", checker)
     spec = given.expanded()
+    if spec.sweeps:
+        if spec.files:
+            reason = "a sweep is no file's: give either files or --sweep"
+            raise SourceError(spec.label, None, reason)
+        name = given.files[0] if given.files else spec.name or "sweep"
+        return SweepSource(spec, name=name, checker=checker)
     # As the user named them, for messages.
-    names = given.files if len(given.files) == len(spec.files) else spec.files
+    names = {os.path.realpath(name): name for name in given.files}
     files = []
-    for name, path in zip(names, spec.files, strict=True):
-        opened = open_file(name)  # All of them now: a missing one is not to be found at night.
+    for path in spec.files:  # Each is looked at now: a missing one is not to be found at night.
+        if is_url(path):
+            files.append(NamedFile(path, partial(RemoteFile, path), size_of(path)))
+            continue
+        name = names.get(path, path)
+        opened = open_file(name)
         if not opened.on_disk:
             if len(spec.files) == 1:  # A named pipe, or such.
                 return _open_stream(opened, name, checker)

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import IO
 
+from anyio import to_thread
+
 from bulksubmit.core.account import Place
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
-from bulksubmit.producer.forms import parser_for
+from bulksubmit.producer.compressed import begin
+from bulksubmit.producer.forms import parser_for, tells
 from bulksubmit.producer.opening import Bytes
 from bulksubmit.producer.parser import Parser
 from bulksubmit.producer.source import Admit, Block, Done
@@ -88,27 +91,34 @@ class FileSource:
     async def _read_file(
         self, file: NamedFile, at: Place, admit: Admit, done: Done | None
     ) -> Place:
-        settled = done.settled if done else None
-        with closing(file.open()) as opened:
-            self._open = opened
+        with closing(await to_thread.run_sync(file.open)) as raw:
+            self._open = raw
             try:
-                head = await opened.read()
-                parser = parser_for(file.name, head, at=at, checker=self.checker, settled=settled)
+                opened, head = await begin(raw, file.name)
+                while not tells(head) and (more := await opened.read()):
+                    head += more
+
+                def parser_at(place: Place) -> Parser:
+                    return parser_for(
+                        file.name,
+                        head,
+                        first=at.ordinal,
+                        at=place,
+                        checker=self.checker,
+                        settled=done.settled if done else None,
+                    )
+
+                parser = parser_at(at)
                 self._begun.append(_Begun(at.ordinal, file.name, parser.form))
+                data = head
                 if done and opened.seeks and parser.seeks:
-
-                    def parser_at(place: Place) -> Parser:
-                        return parser_for(
-                            file.name, head, at=place, checker=self.checker, settled=settled
-                        )
-
                     parser = await _read_again(opened, at, parser_at, admit, done)
-                    head = await opened.read()
-                while head:
-                    await admit(parser.feed(head))
-                    head = await opened.read()
+                    data = await opened.read()
+                while data:
+                    await admit(parser.feed(data))
+                    data = await opened.read()
                 await admit(parser.finish())
-                opened.check_unchanged()
+                await opened.check_unchanged()
             except OSError as error:
                 reason = f"cannot be read: {error.strerror or error}"
                 raise SourceError(file.name, None, reason) from error

@@ -34,7 +34,7 @@ class Bytes(Protocol):
     async def read_part(self, offset: int, length: int) -> bytes:
         """Some bytes from anywhere, and stand behind them; only if ``seeks``."""
 
-    def check_unchanged(self) -> None:
+    async def check_unchanged(self) -> None:
         """At the end: it is what it was at the beginning.
 
         Raises:
@@ -86,7 +86,7 @@ class OpenFile:
         self.position = offset + len(data)
         return data
 
-    def check_unchanged(self) -> None:
+    async def check_unchanged(self) -> None:
         """See Bytes."""
         if self._status and _form(self._status) != _form(os.fstat(self._file.fileno())):
             reason = "was changed while it was read; tasks may be missing, so submit it again"

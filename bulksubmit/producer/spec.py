@@ -4,12 +4,14 @@ import glob
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 import msgspec
 import xxhash
 
 from bulksubmit.errors import SourceError
+from bulksubmit.producer import remote
+from bulksubmit.producer.sweepfile import SWEEP_SUFFIX, read_sweep_file
 
 SAMPLE_BYTES = 64 * 1024
 SAMPLES = 18  # The two ends and 16 in between: 1 MiB or so, whatever the file's size.
@@ -28,16 +30,22 @@ class SourceSpec:
             CSV and Parquet files, and for sweeps.
         sweeps: Parameters and what they run through: ``i=1..1000``, ``mode=fast,slow``.
         allow_unused: Columns that the template does not use are no error.
+        template_name: What to call the template in messages: its file.
+        name: The file that described the sweep, if one did.
     """
 
     files: tuple[str, ...] = ()
     template: str | None = None
     sweeps: tuple[str, ...] = ()
     allow_unused: bool = False
+    template_name: str = "template"
+    name: str | None = None
 
     @property
     def label(self) -> str:
         """A name for people, and for finding runs of the same source."""
+        if self.name:
+            return self.name
         files = self.files[0] if len(self.files) == 1 else ", ".join(self.files)
         return " x ".join([files, *self.sweeps] if files else self.sweeps)
 
@@ -51,16 +59,31 @@ class SourceSpec:
         return msgspec.json.decode(text, type=cls)
 
     def expanded(self) -> "SourceSpec":
-        """With each file's absolute path instead of patterns.
+        """With each file's absolute path instead of patterns, and what a sweep's file describes.
 
         Raises:
-            SourceError: if a pattern fits no file, or a file is named twice.
+            SourceError: if a pattern fits no file, a file is named twice, or a sweep's file
+                describes none.
         """
+        if any(name.endswith(SWEEP_SUFFIX) for name in self.files):
+            return self._described()
         files = tuple(path for name in self.files for path in _expanded(name))
         for path in files:
             if files.count(path) > 1:
                 raise SourceError(path, None, "is named twice; its tasks would be read twice")
         return replace(self, files=files)
+
+    def _described(self) -> "SourceSpec":
+        """What the sweep's file describes: the journal keeps that, whatever becomes of the file."""
+        path = next(name for name in self.files if name.endswith(SWEEP_SUFFIX))
+        if len(self.files) > 1 or self.template is not None or self.sweeps:
+            reason = "describes a sweep and its task; it stands alone, without others or --template"
+            raise SourceError(path, None, reason)
+        template, sweeps = read_sweep_file(path)
+        named = os.path.realpath(path)
+        return replace(
+            self, files=(), template=template, sweeps=sweeps, template_name=named, name=named
+        )
 
 
 def is_url(name: str) -> bool:
@@ -71,7 +94,7 @@ def is_url(name: str) -> bool:
 
 def _expanded(name: str) -> list[str]:
     if is_url(name):
-        return [name]
+        return remote.expanded(name)
     if name == STDIN:
         raise SourceError("-", None, "standard input stands alone")
     if not _PATTERN.intersection(name) or Path(name).exists():
@@ -111,18 +134,31 @@ def fingerprint(path: str) -> Fingerprint:
     Together with the size and the time of the last change, the digest of samples of its bytes
     tells a file that was edited or made anew; it is not meant to resist someone who deceives.
 
+    Args:
+        path: Or URL.
+
     Raises:
         SourceError: if the file cannot be read.
     """
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - as for the rest of the file's life
-            status = os.fstat(file.fileno())
-            size = status.st_size
-            hasher = xxhash.xxh3_128(str(size).encode())
-            last = max(0, size - SAMPLE_BYTES)
-            for offset in sorted({last * step // (SAMPLES - 1) for step in range(SAMPLES)}):
-                file.seek(offset)
-                hasher.update(file.read(SAMPLE_BYTES))
-    except OSError as error:
-        raise SourceError(path, None, f"cannot be read: {error.strerror}") from error
-    return Fingerprint(size, str(status.st_mtime_ns), hasher.hexdigest())
+    if is_url(path):
+        size, changed, samples = remote.look_at(path, _sample_offsets, SAMPLE_BYTES)
+    else:
+        try:
+            with open(path, "rb") as file:  # noqa: PTH123 - as for the rest of the file's life
+                status = os.fstat(file.fileno())
+                size, changed = status.st_size, str(status.st_mtime_ns)
+                samples = [_sample(file, offset) for offset in _sample_offsets(size)]
+        except OSError as error:
+            raise SourceError(path, None, f"cannot be read: {error.strerror}") from error
+    digest = xxhash.xxh3_128(str(size).encode() + b"".join(samples)).hexdigest()
+    return Fingerprint(size, changed, digest)
+
+
+def _sample_offsets(size: int) -> list[int]:
+    last = max(0, size - SAMPLE_BYTES)
+    return sorted({last * step // (SAMPLES - 1) for step in range(SAMPLES)})
+
+
+def _sample(file: BinaryIO, offset: int) -> bytes:
+    file.seek(offset)
+    return file.read(SAMPLE_BYTES)

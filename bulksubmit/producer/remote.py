@@ -1,0 +1,187 @@
+"""Files at a URL, such as ``abfs://container/tasks.jsonl``, through fsspec.
+
+What signs the requests comes from the environment, as the file system's own package reads it
+(adlfs: ``AZURE_STORAGE_ACCOUNT_NAME``, ``AZURE_STORAGE_CONNECTION_STRING``, or the account in
+the URL and a credential of azure-identity); nothing of it is kept. fsspec is imported only when
+a URL is given.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from anyio import to_thread
+
+from bulksubmit.errors import SourceError
+from bulksubmit.producer.opening import BLOCK_BYTES
+
+_PATTERN = frozenset("*[")  # Not "?", which begins a query.
+# What a file system says of a file that is another one when the file was written to; the first
+# of these that it knows.
+_CHANGES = ("etag", "ETag", "generation", "mtime", "last_modified", "LastModified", "created")
+_WORDS = r"sig|signature|account_?key|key|token|password|secret|sas_token"
+_SECRETS = re.compile(rf"(\b(?:{_WORDS})=)[^\s&;'\"]+|(://)[^\s/@]+:[^\s/@]+(?=@)", re.IGNORECASE)
+
+
+def expanded(url: str) -> list[str]:
+    """The URLs that a pattern fits, in order; a URL without one stands for itself.
+
+    Raises:
+        SourceError: if it fits none, holds a secret, or fsspec is not installed.
+    """
+    if _SECRETS.search(url):
+        reason = "holds a secret, which the journal would keep; give it in the environment"
+        raise SourceError(_masked(url), None, reason)
+    if not _PATTERN.intersection(url):
+        return [url]
+    with _told(url):
+        system, path = _at(url)
+        found = sorted(str(each) for each in system.glob(path))
+    if not found:
+        raise SourceError(url, None, "no file fits this pattern")
+    return [_url_of(system, each, url) for each in found]
+
+
+def _url_of(system: Any, path: str, pattern: str) -> str:
+    scheme, _, rest = pattern.partition("://")
+    container, _, _ = rest.partition("/")
+    if "@" in container:  # abfs://container@account.dfs.core.windows.net/...: fsspec drops it.
+        return f"{scheme}://{container}/{path.partition('/')[2]}"
+    return str(system.unstrip_protocol(path))
+
+
+def size_of(url: str) -> int:
+    """A file's size.
+
+    Raises:
+        SourceError: if there is no such file, or it cannot be looked at.
+    """
+    with _told(url):
+        system, path = _at(url)
+        return _size(system.info(path), url)
+
+
+def look_at(
+    url: str, offsets: Callable[[int], Sequence[int]], length: int
+) -> tuple[int, str, list[bytes]]:
+    """A file's size, what changes when it is written to, and samples of its bytes.
+
+    Args:
+        url: Of the file.
+        offsets: Where the samples begin in a file of such a size.
+        length: How long each is, unless the file ends.
+
+    Raises:
+        SourceError: if it cannot be read.
+    """
+    with _told(url):
+        system, path = _at(url)
+        info = system.info(path)
+        size = _size(info, url)
+        starts = offsets(size)
+        ends = [min(size, start + length) for start in starts]
+        samples = system.cat_ranges([path] * len(starts), [*starts], ends, on_error="raise")
+        return size, _changed(info), [bytes(sample) for sample in samples]
+
+
+class RemoteFile:
+    """See Bytes."""
+
+    seeks = True
+
+    def __init__(self, url: str) -> None:
+        """Open a file.
+
+        Raises:
+            SourceError: if it cannot be opened.
+        """
+        self.position = 0
+        self._url = url
+        with _told(url):
+            self._system, self._path = _at(url)
+            self._info = self._system.info(self._path)
+            self.size: int | None = _size(self._info, url)
+            self.file = self._system.open(self._path, "rb")
+
+    async def read(self) -> bytes:
+        """See Bytes."""
+        return await self._read(None, BLOCK_BYTES)
+
+    async def read_part(self, offset: int, length: int) -> bytes:
+        """See Bytes."""
+        return await self._read(offset, length)
+
+    async def _read(self, offset: int | None, length: int) -> bytes:
+        def read() -> bytes:
+            with _told(self._url):
+                if offset is not None:
+                    self.file.seek(offset)
+                return bytes(self.file.read(length)) if length else b""
+
+        data = await to_thread.run_sync(read)
+        self.position = (self.position if offset is None else offset) + len(data)
+        return data
+
+    async def check_unchanged(self) -> None:
+        """See Bytes."""
+
+        def look() -> Mapping[str, Any]:
+            with _told(self._url):
+                self._system.invalidate_cache()
+                info: Mapping[str, Any] = self._system.info(self._path)
+                return info
+
+        now = await to_thread.run_sync(look)
+        if (now.get("size"), _changed(now)) != (self.size, _changed(self._info)):
+            reason = "was changed while it was read; tasks may be missing, so submit it again"
+            raise SourceError(self._url, None, reason)
+
+    def close(self) -> None:
+        """See Bytes."""
+        self.file.close()
+
+
+def _at(url: str) -> tuple[Any, str]:
+    """The file system of a URL, and the path in it."""
+    import fsspec  # noqa: PLC0415 - an extra
+
+    system, path = fsspec.url_to_fs(url)
+    return system, path
+
+
+def _size(info: Mapping[str, Any], url: str) -> int:
+    if info.get("type") == "directory":
+        reason = "is a directory; name a file, or files by a pattern such as 'tasks/*.jsonl'"
+        raise SourceError(url, None, reason)
+    size = info.get("size")
+    if not isinstance(size, int):
+        raise SourceError(url, None, "has no size that its server tells; download it first")
+    return size
+
+
+def _changed(info: Mapping[str, Any]) -> str:
+    return next((str(info[key]) for key in _CHANGES if info.get(key) is not None), "")
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Errors of whatever library reads the URL, as ours."""
+    try:
+        yield
+    except SourceError:
+        raise
+    except FileNotFoundError as error:
+        raise SourceError(_masked(url), None, "cannot be opened: no such file") from error
+    except ImportError as error:
+        reason = f"is a URL; install bulksubmit[remote] to read it ({error})"
+        raise SourceError(_masked(url), None, reason) from error
+    except Exception as error:  # noqa: BLE001 - each file system has its own
+        said = " ".join(_masked(str(error)).split())[:500]
+        reason = f"cannot be read: {said or type(error).__name__}"
+        # Not "from error": a traceback would show what the library said, unmasked.
+        raise SourceError(_masked(url), None, reason) from None
+
+
+def _masked(text: str) -> str:
+    return _SECRETS.sub(r"\1\2***", text)
