@@ -156,13 +156,11 @@ async def begin(file: Bytes, name: str) -> tuple[Bytes, bytes]:
 
 
 def _packing_of(head: bytes, name: str) -> _Packing | None:
-    match head[:_MAGIC_BYTES]:
-        case b"\x28\xb5\x2f\xfd" as magic:
-            return _zstd(magic, name)
-        case [0x1F, 0x8B, *_]:
-            return _gzip(head[:2])
-        case _:
-            return None
+    if head.startswith(b"\x1f\x8b"):
+        return _gzip(head[:2])
+    if head.startswith(b"\x28\xb5\x2f\xfd"):
+        return _zstd(head[:_MAGIC_BYTES], name)
+    return None
 
 
 def _gzip(magic: bytes) -> _Packing:
