@@ -58,6 +58,7 @@ class ArrayParser:
 
     form = "item"
     seeks = True
+    more = False
 
     def __init__(
         self,
@@ -254,6 +255,7 @@ class ObjectParser:
 
     form = "item"
     seeks = True
+    more = False
 
     def __init__(
         self,

@@ -5,17 +5,31 @@ from collections.abc import Container, Sequence
 import msgspec
 
 from bulksubmit.core.account import Place
-from bulksubmit.core.model import Invalid, Task
-from bulksubmit.core.taskcheck import Checker
+from bulksubmit.core.model import Invalid, Kind, Problem, Task
+from bulksubmit.core.taskcheck import Checker, Finding
 from bulksubmit.producer.source import Block, Warned
 
 
 class _RejectRow(msgspec.Struct, gc=False):
-    """A row of an earlier run's rejects file: an object with ``task`` and no ``id``."""
+    """A row of an earlier run's rejects file: an object with a task inside, and no ``id``.
 
-    task: msgspec.Raw
+    Attributes:
+        task: The task.
+        text: In place of it, a line that was no JSON.
+        code: Why it was rejected; each row has it.
+    """
+
+    task: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    text: str | msgspec.UnsetType = msgspec.UNSET
+    code: msgspec.UnsetType | object = msgspec.UNSET
     id: msgspec.UnsetType | object = msgspec.UNSET
 
+
+_NO_TASK = Problem(
+    "text",
+    Kind.NOT_JSON,
+    "the row of a rejects file whose line was no JSON: mend `text`, and put it on a line by itself",
+)
 
 _reject_decoder = msgspec.json.Decoder(_RejectRow)
 
@@ -43,13 +57,38 @@ def to_block(
         left = [at for at, ordinal in enumerate(ordinals) if ordinal not in settled]
         bodies = [bodies[at] for at in left]
         lines, ordinals = [lines[at] for at in left], [ordinals[at] for at in left]
+    return to_sparse_block(bodies, lines, ordinals, checker=checker, after=after)
+
+
+def to_sparse_block(
+    bodies: list[bytes],
+    lines: Sequence[int],
+    ordinals: Sequence[int],
+    *,
+    checker: Checker,
+    after: Place,
+    known_invalid: Sequence[Invalid] = (),
+) -> Block:
+    """Check bodies between which others may be left out.
+
+    Args:
+        bodies: As for to_block().
+        lines: The line of each.
+        ordinals: The ordinal of each.
+        checker: Says what is a task.
+        after: Where the item after them begins.
+        known_invalid: Items of the block that have no body, since nothing came of them.
+    """
     ids, findings = checker.check(bodies)
     if not findings:
-        return Block([*map(Task, ordinals, lines, ids, bodies)], after)
-    tasks, invalid, warned = [], [], []
+        return Block([*map(Task, ordinals, lines, ids, bodies)], after, known_invalid)
+    tasks, warned, invalid = [], [], [*known_invalid]
     for at, (ordinal, line) in enumerate(zip(ordinals, lines, strict=True)):
         body, task_id, finding = bodies[at], ids[at], findings.get(at)
-        if finding and (inner := _unwrapped(body)):
+        inner = _unwrapped(body) if finding else None
+        if isinstance(inner, Problem):
+            finding = Finding(task_id, (inner,))
+        elif inner:
             body = inner
             (task_id,), inside = checker.check([inner])
             finding = inside.get(0)
@@ -62,10 +101,15 @@ def to_block(
     return Block(tasks, after, invalid, warned)
 
 
-def _unwrapped(body: bytes) -> bytes | None:
-    """The task in a row of a rejects file, if it is one."""
+def _unwrapped(body: bytes) -> bytes | Problem | None:
+    """The task in a row of a rejects file, or what is wrong with the row; None if it is none."""
     try:
         row = _reject_decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return bytes(row.task) if row.id is msgspec.UNSET else None
+    if row.id is not msgspec.UNSET:
+        return None
+    if isinstance(row.task, msgspec.Raw):
+        return bytes(row.task)
+    is_row = isinstance(row.text, str) and row.code is not msgspec.UNSET
+    return _NO_TASK if is_row else None

@@ -23,6 +23,7 @@ class LineParser:
 
     form = "line"
     seeks = True
+    more = False
 
     def __init__(
         self,

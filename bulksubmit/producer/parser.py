@@ -16,11 +16,13 @@ class Parser(Protocol):
         place: Where the next item begins.
         form: How a person finds an item: by ``line``, ``item`` or ``row``.
         seeks: Whether parsing can begin at any place, not only at the file's beginning.
+        more: Whether it was fed more than made the last block: ``feed(b"")`` gives the next.
     """
 
     place: Place
     form: str
     seeks: bool
+    more: bool
 
     def feed(self, data: bytes) -> Block:
         """The items that these bytes complete.
