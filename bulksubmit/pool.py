@@ -1,4 +1,4 @@
-"""Bounded concurrency: next step, post, settle, record, deliver."""
+"""Bounded concurrency: next step, post or read back, settle, record, deliver."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -7,7 +7,18 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskGroup
 
-from bulksubmit.core.model import Attempt, Converged, GiveUp, Lost, Outcome, Reply, Send, Wait
+from bulksubmit.core.model import (
+    Attempt,
+    Converged,
+    GiveUp,
+    Lost,
+    Outcome,
+    ReadBack,
+    Reading,
+    Reply,
+    Send,
+    Wait,
+)
 from bulksubmit.core.reconciler import Reconciler
 from bulksubmit.errors import ServiceRefused
 
@@ -23,8 +34,31 @@ class Transport(Protocol):
         """
 
 
+class Reader(Protocol):
+    """Reads tasks back."""
+
+    async def read(self, read: ReadBack) -> Reading:
+        """What exists under the IDs of these tasks.
+
+        Raises:
+            ServiceRefused: if the service will not say.
+        """
+
+
+class Record(Protocol):
+    """Takes note of outcomes, at once."""
+
+    def __call__(self, outcomes: list[Outcome], *, in_order: bool) -> None:
+        """Take note.
+
+        Args:
+            outcomes: Of one reply; may be none.
+            in_order: Whether they are in the order of the source.
+        """
+
+
 class Limit(Protocol):
-    """How many attempts may be in flight.
+    """How many attempts and read-backs may be in flight.
 
     Attributes:
         value: At least 1; may change at any time.
@@ -69,10 +103,11 @@ class Pool:
         self,
         reconciler: Reconciler,
         transport: Transport,
+        reader: Reader,
         limit: Limit,
         *,
         before: Callable[[Attempt], None],
-        record: Callable[[Attempt, list[Outcome]], None],
+        record: Record,
         deliver: Callable[[list[Outcome]], Awaitable[None]],
         drain_s: float,
     ) -> None:
@@ -81,14 +116,16 @@ class Pool:
         Args:
             reconciler: Decides.
             transport: Posts.
-            limit: On the attempts in flight.
+            reader: Reads back.
+            limit: On what is in flight.
             before: Told of an attempt before it is sent.
-            record: Takes note of an attempt's outcomes, at once.
-            deliver: Hands outcomes on; while it waits, its attempt's place stays taken, so
-                that a slow consumer slows the run.
+            record: Takes note of outcomes, at once.
+            deliver: Hands outcomes on; while it waits, the place of their attempt or read-back
+                stays taken, so that a slow consumer slows the run.
             drain_s: How long answers are waited for once the pool is stopped.
         """
-        self._reconciler, self._transport, self._limit = reconciler, transport, limit
+        self._reconciler, self._limit = reconciler, limit
+        self._transport, self._reader = transport, reader
         self._before, self._record, self._deliver = before, record, deliver
         self._drain_s = drain_s
         self._posts: anyio.CancelScope | None = None
@@ -133,6 +170,8 @@ class Pool:
                 case Send(attempt):
                     self.room.set()
                     posts.start_soon(self._post, attempt, deliveries)
+                case ReadBack():
+                    posts.start_soon(self._read_back, step, deliveries)
                 case Wait(until_s):
                     await self.work.wait(until_s)
                 case GiveUp(reason):
@@ -147,11 +186,25 @@ class Pool:
             self._before(attempt)
             reply = await self._add(attempt)
             outcomes = self._reconciler.settle(attempt, reply, now_s=anyio.current_time())
-            # No await between settling and recording: what is settled is on record.
-            self._record(attempt, outcomes)
+            # No await between settling and recording: what is settled is on record. A
+            # collection of fresh tasks is in the order of the source.
+            self._record(outcomes, in_order=attempt.resent == 0)
         except Exception as error:  # noqa: BLE001 - taken in like the other answers
             self.stop(error)
             return
+        self._go_on(outcomes, deliveries)
+
+    async def _read_back(self, read: ReadBack, deliveries: TaskGroup) -> None:
+        try:
+            reading = await self._read(read)
+            outcomes = self._reconciler.settle_read_back(read, reading, now_s=anyio.current_time())
+            self._record(outcomes, in_order=False)
+        except Exception as error:  # noqa: BLE001 - as above
+            self.stop(error)
+            return
+        self._go_on(outcomes, deliveries)
+
+    def _go_on(self, outcomes: list[Outcome], deliveries: TaskGroup) -> None:
         if outcomes:
             self._delivering += 1
             deliveries.start_soon(self._hand_over, outcomes)
@@ -165,6 +218,13 @@ class Pool:
             # The run ends, and this attempt added nothing.
             self.stop(refused)
             return Lost(refused.reason, sent=False)
+
+    async def _read(self, read: ReadBack) -> Reading:
+        try:
+            return await self._reader.read(read)
+        except ServiceRefused as refused:
+            self.stop(refused)
+            return Reading({}, Lost(refused.reason, sent=True))
 
     async def _hand_over(self, outcomes: list[Outcome]) -> None:
         await self._deliver(outcomes)

@@ -44,12 +44,16 @@ ROOMS = {
     "producer": May("core errors", "anyio msgspec orjson xxhash"),
     "pool": May("core errors", "anyio"),
     "service": May("core errors", "aiohttp anyio azure yarl"),
+    # Looks up what exists, by any lister.
+    "verify": May("core service", "msgspec"),
     "observe": May("core errors", "orjson structlog"),
     # Remembers, and waits for nothing.
     "journal": May("core errors", "filelock xxhash"),
     "runs": May("core errors journal producer", "platformdirs"),
     # The parts, wired: on any service, any source, any run.
-    "submission": May("core errors journal observe pool producer runs service settings", "anyio"),
+    "submission": May(
+        "core errors journal observe pool producer runs service settings verify", "anyio"
+    ),
     # The calls: names a source, a service and a run, and leaves the rest to the submission.
     "api": May("core errors observe producer runs service settings submission", "anyio azure"),
     # The public names.

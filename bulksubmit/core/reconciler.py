@@ -6,9 +6,8 @@ Pure: time comes in as ``now_s``, randomness as a Random. The decision table, on
     ---------   ----------------------------   ------------------------------------------------
     Answered    success                        ADDED
                 servererror                    in doubt; again soon, same ID and bytes
-                clienterror TaskExists         in doubt: EXISTED (an attempt of ours took);
-                                               never in doubt: REJECTED
-                any other clienterror          REJECTED
+                clienterror TaskExists         read back (by default; see OnExists)
+                any other clienterror          REJECTED; if in doubt, held and read back
                 a status that is none of       in doubt; again; reported
                 these; one ID, two statuses
                 missing                        in doubt; again; reported
@@ -16,14 +15,14 @@ Pure: time comes in as ``now_s``, randomness as a Random. The decision table, on
                 ID twice alike)
     Throttled   all                            in doubt; again, not before Retry-After
     Refused     more than one                  halve; both halves go out as they are
-                exactly one                    REJECTED
+                exactly one                    REJECTED; if in doubt, held and read back
     Lost        all, if it was sent            in doubt; again
                 all, if it was not             again
 
 A task in doubt may have been added: servererror can be a time-out that added it, and nobody
-promises that a 429 added nothing. The run gives up only after a long time without a single task
-settled; what was tried is ABANDONED then. A task that is REJECTED in doubt says so: an earlier
-attempt of it, whose answer was lost, may still land.
+promises that a 429 added nothing. What is read back, and what becomes of it then, is the table of
+``suspects``. The run gives up only after a long time without a single task settled; what was tried
+is ABANDONED then.
 
 Replies that settle nothing are pressure: see ``pacing``. Tasks due again are cut first, then
 fresh ones (see ``backlog``), so that retries travel in full requests. That needs 1.35 times
@@ -33,20 +32,23 @@ leftovers by themselves.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from random import Random
 
 from bulksubmit.core.backlog import Backlog
-from bulksubmit.core.events import Anomaly, Held, Observer, Resumed
+from bulksubmit.core.events import Anomaly, Observer
+from bulksubmit.core.matching import by_folded_id
 from bulksubmit.core.model import (
     AddStatus,
     Answered,
     Attempt,
     BatchError,
+    Bounds,
     Converged,
-    GiveUp,
     Lost,
+    OnExists,
     Outcome,
+    ReadBack,
+    Reading,
     Refused,
     Reply,
     Send,
@@ -58,34 +60,21 @@ from bulksubmit.core.model import (
     Verdict,
     Wait,
 )
-from bulksubmit.core.pacing import PRESSURE_BACKOFF, SERVER_ERROR_BACKOFF, BytesBound, Hold
+from bulksubmit.core.outcomes import TOO_LARGE, abandoned, read_back, too_large
+from bulksubmit.core.pacing import PRESSURE_BACKOFF, SERVER_ERROR_BACKOFF, BytesBound
 from bulksubmit.core.partitioner import halve, request_bytes
+from bulksubmit.core.patience import Patience
+from bulksubmit.core.suspects import TASK_EXISTS, Suspect, Suspects
 from bulksubmit.core.wire import FRAME_BYTES
 
-TASK_EXISTS = "taskexists"
-TOO_LARGE = "RequestBodyTooLarge"
-
-
-@dataclass(frozen=True, slots=True)
-class Bounds:
-    """What the reconciler must keep to.
-
-    Attributes:
-        tasks_max: Tasks in a request.
-        bytes_max: Bytes of a request's body; a larger task is rejected before it is sent.
-        retry_timeout_s: The run gives up after so long without a single task settled.
-    """
-
-    tasks_max: int
-    bytes_max: int
-    retry_timeout_s: float
+NO_TROUBLE = Trouble()
 
 
 class Reconciler:
     """Decides what becomes of every task.
 
     Call admit() as tasks are read and seal() at the end of the source; ask next_step(), do what
-    it says, and settle() each attempt once.
+    it says, and settle() each attempt, settle_read_back() each read-back once.
     """
 
     def __init__(
@@ -96,6 +85,7 @@ class Reconciler:
         random: Random,
         observer: Observer = lambda _: None,
         doubt_below: int = 0,
+        on_exists: OnExists = "verify",
     ) -> None:
         """Start with nothing.
 
@@ -106,19 +96,20 @@ class Reconciler:
             random: For jitter.
             observer: Told when sending is held back, and of oddities in replies.
             doubt_below: Tasks of a lower ordinal may have been sent by an earlier process.
+            on_exists: What to do with a task whose ID is taken: ``verify`` it, ``accept`` it
+                unread, or ``reject`` it unless it may be ours.
         """
         self._bounds, self._random, self._observer = bounds, random, observer
         self._guid_prefix, self._doubt_below = guid[:24], doubt_below
+        self._on_exists = on_exists
         self._backlog = Backlog()
         self._in_flight: dict[int, Attempt] = {}
+        self._suspects = Suspects()
         self._troubles: dict[int, Trouble] = {}  # By ordinal.
-        self._attempts = 0
-        self._hold = Hold(random)
-        self._held_until_s: float | None = None  # What observers were told last.
+        self._requests = 0  # Attempts and read-backs.
+        self._patience = Patience(bounds.retry_timeout_s, random, observer)
         self._bytes = BytesBound(bounds.bytes_max)
-        self._progress_s = 0.0  # When a task was last settled, or sending began.
-        self._barred = False  # When last asked, no place was free to try anything.
-        self._give_up: GiveUp | None = None
+        self._began_s: float | None = None  # When the first step was asked for.
         self.sealed = False
         self.unsettled = 0
         self.unsettled_bytes = 0
@@ -135,8 +126,8 @@ class Reconciler:
         assert not self.sealed
         bytes_max = self._bounds.bytes_max
         body_max = bytes_max - FRAME_BYTES
-        too_large = [task for task in tasks if len(task.body) > body_max]
-        if too_large:
+        oversized = [task for task in tasks if len(task.body) > body_max]
+        if oversized:
             tasks = [task for task in tasks if len(task.body) <= body_max]
         if tasks and tasks[0].ordinal < self._doubt_below:
             for task in tasks:
@@ -145,7 +136,7 @@ class Reconciler:
         self._backlog.fresh.extend(tasks)
         self.unsettled += len(tasks)
         self.unsettled_bytes += sum([len(task.body) for task in tasks])
-        return [_too_large(task, bytes_max) for task in too_large]
+        return [too_large(task, bytes_max) for task in oversized]
 
     def seal(self) -> None:
         """The source is exhausted: nothing more will be admitted."""
@@ -158,21 +149,24 @@ class Reconciler:
 
     @property
     def in_flight(self) -> int:
-        """How many attempts await their reply."""
-        return len(self._in_flight)
+        """How many attempts and read-backs await their reply."""
+        return len(self._in_flight) + self._suspects.read_backs
 
     @property
     def retrying(self) -> int:
-        """How many tasks were sent before and wait to be sent again."""
+        """How many tasks were sent before, and wait to be sent again or are read back."""
         in_flight = sum(len(attempt.tasks) for attempt in self._in_flight.values())
         return self.unsettled - self.fresh - in_flight
 
     @property
     def in_doubt(self) -> int:
-        """How many unsettled tasks may have been added, those in flight included."""
+        """How many unsettled tasks may have been added, those in flight included.
+
+        A task that is to be read back is among them: one of its ID exists, or may.
+        """
         doubted = {ordinal for ordinal, trouble in self._troubles.items() if trouble.in_doubt}
         flying = (task.ordinal for attempt in self._in_flight.values() for task in attempt.tasks)
-        return len(doubted.union(flying))
+        return len(doubted.union(flying, (suspect.task.ordinal for suspect in self._suspects)))
 
     # --- Next ------------------------------------------------------------------------------
 
@@ -181,62 +175,63 @@ class Reconciler:
 
         Args:
             now_s: Never less than in an earlier call.
-            in_flight_max: How many attempts may be in flight; none, or less, while others have
-                their places.
+            in_flight_max: How many attempts and read-backs may be in flight; none, or less,
+                while others have their places.
         """
+        if self._began_s is None:
+            self._began_s = now_s
         if not self.unsettled:
             return Converged() if self.sealed else Wait(math.inf)
         gives_up_s = self._gives_up_s(now_s, in_flight_max)
-        if self._give_up:
-            return self._give_up
-        if len(self._in_flight) >= in_flight_max:
+        if self._patience.give_up:
+            return self._patience.give_up
+        if self.in_flight >= in_flight_max:
             return Wait(gives_up_s)
-        opens_s = self._hold.opens_s(now_s)
+        opens_s = self._patience.opens_s(now_s)
         if opens_s > now_s:
-            self._tell_held(opens_s, now_s)
             return Wait(min(opens_s, gives_up_s))
+        if self._suspects.full(now_s):
+            return self._suspects.begin(self._number())
         backlog, tasks_max, bytes_max = self._backlog, self._bounds.tasks_max, self._bytes.value
         ready_s = backlog.ready_s(
             now_s, tasks_max=tasks_max, bytes_max=bytes_max, sealed=self.sealed
         )
-        if ready_s > now_s:
-            return Wait(min(ready_s, gives_up_s))
-        return Send(self._start(backlog.next(now_s, tasks_max=tasks_max, bytes_max=bytes_max)))
+        if ready_s <= now_s:
+            tasks = backlog.next(now_s, tasks_max=tasks_max, bytes_max=bytes_max)
+            return Send(self._start(tasks, now_s))
+        # With nothing to send there is no better use of a place in flight, few as they may be.
+        read_s = self._suspects.ready_s(now_s)
+        if read_s <= now_s:
+            return self._suspects.begin(self._number())
+        return Wait(min(ready_s, read_s, gives_up_s))
 
     def _gives_up_s(self, now_s: float, in_flight_max: int) -> float:
         """When the run gives up if nothing is settled before."""
-        flying, barred = bool(self._in_flight), self._barred
-        self._barred = in_flight_max < 1 and not flying
-        if barred or self._barred or (not flying and self.unsettled == self.fresh):
-            # Nothing was being tried: the source was slow, or the consumer, to whom the
-            # others with a place hand their outcomes.
-            self._progress_s = now_s
-        timeout_s = self._bounds.retry_timeout_s
-        if now_s >= self._progress_s + timeout_s and not self._give_up:
-            last = self._hold.reason or "no reply"
-            self._give_up = GiveUp(f"no task was settled for {timeout_s:g} s; last: {last}")
-        return self._progress_s + timeout_s
+        idle = not self.in_flight
+        resting = self._suspects.resting(now_s)
+        return self._patience.ends_s(
+            now_s,
+            idle=idle and self.unsettled == self.fresh,
+            barred=idle and (in_flight_max < 1 or 0 < resting == self.unsettled - self.fresh),
+        )
 
-    def _tell_held(self, opens_s: float, now_s: float) -> None:
-        if math.isfinite(opens_s) and opens_s != self._held_until_s:
-            self._held_until_s = opens_s
-            self._observer(Held(self._hold.reason, for_s=opens_s - now_s))
-
-    def _start(self, tasks: tuple[Task, ...]) -> Attempt:
-        troubles = self._troubles
-        self._attempts += 1
+    def _start(self, tasks: tuple[Task, ...], now_s: float) -> Attempt:
+        troubles, number = self._troubles, self._number()
         attempt = Attempt(
-            number=self._attempts,
-            client_request_id=f"{self._guid_prefix}{self._attempts:012x}",
+            number=number,
+            client_request_id=f"{self._guid_prefix}{number:012x}",
             tasks=tasks,
             resent=sum([task.ordinal in troubles for task in tasks]) if troubles else 0,
+            sent_s=now_s,
         )
-        self._in_flight[attempt.number] = attempt
-        self._hold.sent(attempt.number)
-        if self._held_until_s is not None and not self._hold.probing:
-            self._held_until_s = None
-            self._observer(Resumed())
+        self._in_flight[number] = attempt
         return attempt
+
+    def _number(self) -> int:
+        """Of the request that goes now."""
+        self._requests += 1
+        self._patience.sent(self._requests)
+        return self._requests
 
     # --- Out -------------------------------------------------------------------------------
 
@@ -256,64 +251,61 @@ class Reconciler:
         match reply:
             case Answered():
                 outcomes = self._settle_each(attempt, reply, now_s)
-            case Throttled(retry_after_s, reason) | Lost(reason, True, retry_after_s):
-                self._press(attempt, reason, retry_after_s, in_doubt=True, now_s=now_s)
-            case Lost(reason, _, retry_after_s):
-                self._press(attempt, reason, retry_after_s, in_doubt=False, now_s=now_s)
+            case Throttled() | Lost():
+                self._press(attempt, reply, now_s)
             case Refused() if len(attempt.tasks) == 1:
-                outcomes = [self._reject(attempt, attempt.tasks[0], reply)]
-                self._hold.clean()
+                word = self._reject(attempt, attempt.tasks[0], reply)
+                if isinstance(word, Suspect):
+                    self._suspect([word], now_s)
+                else:
+                    outcomes = [word]
+                self._patience.hold.clean()
             case Refused():
                 self._halve(attempt, reply)
-                self._hold.clean()
+                self._patience.hold.clean()
         del self._in_flight[attempt.number]
+        return self._concluded(outcomes, now_s)
+
+    def _concluded(self, outcomes: list[Outcome], now_s: float) -> list[Outcome]:
         if outcomes:
-            self._progress_s = now_s
+            self._patience.settled(now_s)
             self.unsettled -= len(outcomes)
         return outcomes
 
     def _settle_each(self, attempt: Attempt, reply: Answered, now_s: float) -> list[Outcome]:
         """Settle by results; they come in any order, and perhaps not one for each task."""
-        results = self._by_id(attempt, reply.results)
+        results = by_folded_id(reply.results, attempt.number, self._observer)
         outcomes: list[Outcome] = []
+        suspects: list[Suspect] = []
         again: list[Task] = []
         code: str | None = None
         for task in attempt.tasks:
             result = results.pop(task.id.lower(), None)
-            outcome = self._settle_one(attempt, task, result, reply.request_id)
-            if outcome:
-                outcomes.append(outcome)
+            word = self._settle_one(attempt, task, result, reply.request_id)
+            if isinstance(word, Outcome):
+                outcomes.append(word)
+            elif word:
+                suspects.append(word)
             else:
                 again.append(task)
                 code = code or (result and result.error and result.error.code) or None
         for task_id in results:
             self._observer(Anomaly("unknown_id", attempt.number, task_id))
-        if not outcomes:
+        if not (outcomes or suspects):
             reason = f"no task was settled by an answer ({code or 'no code'})"
-            self._press(attempt, reason, None, in_doubt=True, now_s=now_s)
+            self._press(attempt, Lost(reason, sent=True), now_s)
             return []
-        self._hold.clean()
+        self._patience.hold.clean()
         self._backlog.budget.earn(resent=attempt.resent > 0)
         self._bytes.clean()
-        self._again(again, now_s, in_doubt=True, pressed=False)
+        self._suspect(suspects, now_s)
+        self._again(attempt, again, now_s, in_doubt=True, pressed=False)
         return outcomes
-
-    def _by_id(self, attempt: Attempt, results: list[TaskResult]) -> dict[str, TaskResult]:
-        """The results by folded ID; one with no known status where the service contradicts."""
-        by_id: dict[str, TaskResult] = {}
-        for result in results:
-            folded = result.task_id.lower()
-            earlier = by_id.setdefault(folded, result)
-            if earlier is result:
-                continue
-            self._observer(Anomaly("repeated_id", attempt.number, result.task_id))
-            if earlier.status.lower() != result.status.lower():
-                by_id[folded] = TaskResult(result.task_id, f"{earlier.status} and {result.status}")
-        return by_id
 
     def _settle_one(
         self, attempt: Attempt, task: Task, result: TaskResult | None, request_id: str | None
-    ) -> Outcome | None:
+    ) -> Outcome | Suspect | None:
+        """An outcome, a task to be read back, or None if it is to be sent again."""
         if result is None:
             self._observer(Anomaly("missing_id", attempt.number, task.id))
             return None
@@ -330,16 +322,23 @@ class Reconciler:
 
     def _settle_client_error(
         self, attempt: Attempt, task: Task, result: TaskResult, request_id: str | None
-    ) -> Outcome:
+    ) -> Outcome | Suspect:
         error = result.error or BatchError()
-        trouble = self._troubles.get(task.ordinal)
-        exists = (error.code or "").lower() == TASK_EXISTS
-        if exists and trouble and trouble.in_doubt:
-            return self._close(attempt, task, Verdict.EXISTED, request_id)
         refused = Refused(error.code or "", error.text, error.values or (), request_id)
-        return self._reject(attempt, task, refused)
+        if refused.code.lower() != TASK_EXISTS:
+            return self._reject(attempt, task, refused)
+        match self._on_exists:
+            case "accept":
+                return self._close(attempt, task, Verdict.EXISTED, request_id)
+            case "reject" if not self._troubles.get(task.ordinal, NO_TROUBLE).in_doubt:
+                return self._close(attempt, task, Verdict.REJECTED, request_id, refused)
+            case _:
+                return Suspect(task, refused, True, attempt.client_request_id)  # noqa: FBT003
 
-    def _reject(self, attempt: Attempt, task: Task, refused: Refused) -> Outcome:
+    def _reject(self, attempt: Attempt, task: Task, refused: Refused) -> Outcome | Suspect:
+        """For good, unless an earlier attempt of it may still land."""
+        if self._troubles.get(task.ordinal, NO_TROUBLE).in_doubt:
+            return Suspect(task, refused, False, attempt.client_request_id)  # noqa: FBT003
         return self._close(attempt, task, Verdict.REJECTED, refused.request_id, refused)
 
     def _close(
@@ -367,6 +366,16 @@ class Reconciler:
             body=task.body if refused else b"",
         )
 
+    def _suspect(self, suspects: Sequence[Suspect], now_s: float) -> None:
+        """Let tasks wait to be read back: now, or when no attempt of them can land any more."""
+        for suspect in suspects:
+            trouble = self._troubles.setdefault(suspect.task.ordinal, Trouble())
+            trouble.attempts += 1
+            sent_s = max(trouble.doubtful_s, self._began_s or 0.0)
+            due_s = now_s if suspect.exists else sent_s + self._bounds.server_timeout_s
+            one_by_one = suspect.exists and trouble.absences > 0
+            self._suspects.add([suspect], due_s=due_s, one_by_one=one_by_one)
+
     def _halve(self, attempt: Attempt, refused: Refused) -> None:
         if refused.code == TOO_LARGE:
             self._bytes.refused(request_bytes(attempt.tasks))
@@ -374,39 +383,24 @@ class Reconciler:
             self._troubles.setdefault(task.ordinal, Trouble()).attempts += 1
         self._backlog.add_halves(halve(attempt.tasks))
 
-    def _press(
-        self,
-        attempt: Attempt,
-        reason: str,
-        retry_after_s: float | None,
-        *,
-        in_doubt: bool,
-        now_s: float,
-    ) -> None:
+    def _press(self, attempt: Attempt, reply: Throttled | Lost, now_s: float) -> None:
         """Nothing was settled: take it as pressure, and send the tasks again later."""
-        in_flight = len(self._in_flight)
-        self._hold.pressure(attempt.number, reason, in_flight=in_flight, now_s=now_s)
-        self._again(
-            attempt.tasks, now_s, in_doubt=in_doubt, pressed=True, retry_after_s=retry_after_s
-        )
-        if retry_after_s is None:
-            return
-        self._hold.floor(now_s + retry_after_s, reason)
-        if retry_after_s > self._bounds.retry_timeout_s and not self._give_up:
-            timeout_s = self._bounds.retry_timeout_s
-            self._give_up = GiveUp(
-                f"the service asks to come back in {retry_after_s:g} s, later than the retry "
-                f"timeout of {timeout_s:g} s; go on after that ({reason})"
-            )
+        reason, retry_after_s = reply.reason, reply.retry_after_s
+        in_doubt = isinstance(reply, Throttled) or reply.sent
+        self._patience.hold.pressure(attempt.number, reason, in_flight=self.in_flight, now_s=now_s)
+        again_s = retry_after_s or 0.0
+        self._again(attempt, attempt.tasks, now_s, in_doubt=in_doubt, pressed=True, least_s=again_s)
+        self._patience.keep_off(reason, retry_after_s, now_s)
 
     def _again(
         self,
+        attempt: Attempt,
         tasks: Sequence[Task],
         now_s: float,
         *,
         in_doubt: bool,
         pressed: bool,
-        retry_after_s: float | None = None,
+        least_s: float = 0.0,
     ) -> None:
         """Let tasks wait for their next attempt, all of a reply alike, so that they travel on."""
         if not tasks:
@@ -414,19 +408,48 @@ class Reconciler:
         failures = 0
         for task in tasks:
             trouble = self._troubles.setdefault(task.ordinal, Trouble())
-            trouble.attempts += 1
-            trouble.in_doubt |= in_doubt
-            if pressed:
-                trouble.pressures += 1
-                # A task that was unlucky again and again, while the service answers others
-                # well, need not wait as for a service that is down.
-                failures = max(failures, min(trouble.pressures, self._hold.streak))
-            else:
-                trouble.server_errors += 1
-                failures = max(failures, trouble.server_errors)
+            trouble.fail(pressed=pressed, doubtful_s=attempt.sent_s if in_doubt else None)
+            # A task that was unlucky again and again, while the service answers others well,
+            # need not wait as for a service that is down.
+            pressures = min(trouble.pressures, self._patience.hold.streak)
+            failures = max(failures, pressures if pressed else trouble.server_errors)
         backoff = PRESSURE_BACKOFF if pressed else SERVER_ERROR_BACKOFF
-        delay_s = max(backoff.delay_s(failures, self._random), retry_after_s or 0.0)
+        delay_s = max(backoff.delay_s(failures, self._random), least_s)
         self._backlog.wait(tasks, now_s + delay_s, pressed=pressed)
+
+    def settle_read_back(self, read: ReadBack, reading: Reading, *, now_s: float) -> list[Outcome]:
+        """Take in what a read-back has found.
+
+        Returns:
+            As settle() does: one outcome per task settled by it.
+        """
+        in_flight = self.in_flight
+        findings = self._suspects.end(read, reading)
+        lost = reading.lost or Lost("tasks were left out of a read-back", sent=True)
+        if findings.judged or findings.absent:
+            self._patience.hold.clean()
+        else:
+            self._patience.hold.pressure(read.number, lost.reason, in_flight=in_flight, now_s=now_s)
+        self._miss([suspect.task for suspect in findings.absent], now_s)
+        if findings.unread:
+            delay_s = PRESSURE_BACKOFF.delay_s(max(1, self._patience.hold.streak), self._random)
+            self._suspects.add(findings.unread, due_s=now_s + delay_s, one_by_one=read.one_by_one)
+            self._patience.keep_off(lost.reason, lost.retry_after_s, now_s)
+        outcomes = []
+        for judged in findings.judged:
+            task = judged.suspect.task
+            outcomes.append(read_back(judged, self._troubles.pop(task.ordinal)))
+            self.unsettled_bytes -= len(task.body)
+        return self._concluded(outcomes, now_s)
+
+    def _miss(self, tasks: Sequence[Task], now_s: float) -> None:
+        """They are said to exist, and are not there: send them again; a list may lag."""
+        for task in tasks:
+            trouble = self._troubles[task.ordinal]
+            trouble.absences += 1
+            trouble.in_doubt = True
+            delay_s = PRESSURE_BACKOFF.delay_s(trouble.absences, self._random)
+            self._backlog.wait([task], now_s + delay_s, pressed=False)
 
     # --- The end ---------------------------------------------------------------------------
 
@@ -438,52 +461,34 @@ class Reconciler:
         """
         outcomes = []
         flying = {t.ordinal: t for a in self._in_flight.values() for t in a.tasks}
-        for task in [*flying.values(), *self._backlog.again()]:
+        for suspect in self._suspects:
+            # It exists under its ID, or may; whose it is, is not known.
+            self._troubles[suspect.task.ordinal].in_doubt = True
+        suspects = [suspect.task for suspect in self._suspects]
+        for task in [*flying.values(), *suspects, *self._backlog.again()]:
             trouble = self._troubles.pop(task.ordinal, Trouble())
             in_flight = task.ordinal in flying
-            outcomes.append(
-                Outcome(
-                    ordinal=task.ordinal,
-                    line=task.line,
-                    task_id=task.id,
-                    verdict=Verdict.ABANDONED,
-                    attempts=trouble.attempts + in_flight,
-                    in_doubt=trouble.in_doubt or in_flight,
-                    message=reason,
-                    body=task.body,
-                )
-            )
+            outcomes.append(abandoned(task, trouble, reason, in_flight=in_flight))
             self.unsettled_bytes -= len(task.body)
         self._in_flight.clear()
+        self._suspects = Suspects()
         self.unsettled -= len(outcomes)
         return outcomes
 
     def check(self) -> None:
         """Assert every invariant; after each step in simulation, it is slow."""
         self._backlog.check()
+        self._suspects.check()
         again = list(self._backlog.again())
         flying = [task for attempt in self._in_flight.values() for task in attempt.tasks]
-        held = [*self._backlog.fresh.tasks, *again, *flying]
+        suspects = [suspect.task for suspect in self._suspects]
+        held = [*self._backlog.fresh.tasks, *again, *flying, *suspects]
         assert len(held) == len({task.ordinal for task in held}) == self.unsettled
         assert sum(len(task.body) for task in held) == self.unsettled_bytes
-        assert {task.ordinal for task in again} <= set(self._troubles)
-        tried = {task.ordinal for task in [*again, *flying]}
+        assert {task.ordinal for task in [*again, *suspects]} <= set(self._troubles)
+        tried = {task.ordinal for task in [*again, *flying, *suspects]}
         assert all(o in tried or o < self._doubt_below for o in self._troubles)
         for attempt in self._in_flight.values():
             assert 1 <= len(attempt.tasks) <= self._bounds.tasks_max
             assert len({task.id.lower() for task in attempt.tasks}) == len(attempt.tasks)
             assert request_bytes(attempt.tasks) <= self._bounds.bytes_max
-
-
-def _too_large(task: Task, bytes_max: int) -> Outcome:
-    size = request_bytes((task,))
-    return Outcome(
-        ordinal=task.ordinal,
-        line=task.line,
-        task_id=task.id,
-        verdict=Verdict.REJECTED,
-        attempts=0,
-        code=TOO_LARGE,
-        message=f"the task makes a request of {size:,} bytes; at most {bytes_max:,} are sent",
-        body=task.body,
-    )

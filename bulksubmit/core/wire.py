@@ -9,6 +9,7 @@ is its tasks' bytes, joined.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TypeAlias, TypeVar
@@ -36,19 +37,29 @@ class _Results(msgspec.Struct, gc=False):
 
 
 class Job(msgspec.Struct, frozen=True, rename="camel"):
-    """CloudJob, as far as we use it. ``state`` as on the wire: fold case."""
+    """CloudJob, as far as we use it. Its words are as on the wire: fold their case."""
 
     id: str = ""
     state: str = ""
+    uses_task_dependencies: bool = False
+    on_all_tasks_complete: str = "noaction"
+    on_task_failure: str = "noaction"
 
 
 class ListedTask(msgspec.Struct, frozen=True, gc=False):
-    """CloudTask in a list, as far as we use it."""
+    """CloudTask in a list.
 
-    id: str = ""
+    Attributes:
+        id: As the service spells it.
+        body: All that the service shows of it, a JSON object.
+    """
+
+    id: str
+    body: bytes
 
 
-class TaskPage(msgspec.Struct, frozen=True):
+@dataclass(frozen=True, slots=True)
+class TaskPage:
     """One page of a list of tasks.
 
     Attributes:
@@ -57,13 +68,61 @@ class TaskPage(msgspec.Struct, frozen=True):
     """
 
     value: list[ListedTask]
+    next_link: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRange:
+    """Which tasks a list is to show.
+
+    Attributes:
+        first: The least ID, itself included. The service compares without regard to case.
+        last: The greatest ID, itself included.
+        fields: What to show of each, by the names on the wire; None for everything.
+        page_max: How many tasks a page may have, 1 to 1000.
+    """
+
+    first: str
+    last: str
+    fields: tuple[str, ...] | None
+    page_max: int
+
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """The range as a query's names and values, not encoded."""
+        query = [
+            ("$filter", f"id ge {_odata(self.first)} and id le {_odata(self.last)}"),
+            ("maxresults", str(self.page_max)),
+        ]
+        if self.fields is not None:
+            query.insert(1, ("$select", ",".join(self.fields)))
+        return tuple(query)
+
+
+def _odata(text: str) -> str:
+    """A string in a ``$filter``."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+class _ListedHead(msgspec.Struct, gc=False):
+    id: str = ""
+
+
+class _PageHeads(msgspec.Struct):
+    value: list[_ListedHead]
     next_link: str | None = msgspec.field(name="odata.nextLink", default=None)
+
+
+class _PageBodies(msgspec.Struct):
+    value: list[msgspec.Raw]
 
 
 _results_decoder = msgspec.json.Decoder(_Results)
 _error_decoder = msgspec.json.Decoder(BatchError)
 _job_decoder = msgspec.json.Decoder(Job)
-_task_page_decoder = msgspec.json.Decoder(TaskPage)
+_page_heads_decoder = msgspec.json.Decoder(_PageHeads)
+_page_bodies_decoder = msgspec.json.Decoder(_PageBodies)
+_listed_head_decoder = msgspec.json.Decoder(_ListedHead)
 
 
 def encode_collection(tasks: Iterable[Task]) -> bytes:
@@ -104,7 +163,21 @@ def decode_task_page(body: bytes) -> TaskPage:
     Raises:
         WireError: if the body is not one.
     """
-    return _decode(_task_page_decoder, body)
+    heads = _decode(_page_heads_decoder, body)
+    bodies = _decode(_page_bodies_decoder, body).value
+    listed = [
+        ListedTask(head.id, bytes(raw)) for head, raw in zip(heads.value, bodies, strict=True)
+    ]
+    return TaskPage(listed, heads.next_link)
+
+
+def decode_task(body: bytes) -> ListedTask:
+    """The task in an answer's body.
+
+    Raises:
+        WireError: if the body is not a task.
+    """
+    return ListedTask(_decode(_listed_head_decoder, body).id, body)
 
 
 def _decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
@@ -118,20 +191,6 @@ def _decode(decoder: msgspec.json.Decoder[_T], body: bytes) -> _T:
 
 TICKS_PER_S = 10_000_000  # A .NET tick is 100 ns ...
 _TICKS_1970 = 621_355_968_000_000_000  # ... counted from the year 1.
-
-
-class SentTask(msgspec.Struct, frozen=True, gc=False):
-    """One task of a received collection, unverified.
-
-    Attributes:
-        id: Whatever JSON value was sent as ``id``; None if none was.
-        command_line: The same for ``commandLine``.
-        body: The task's bytes, exactly as received, without the white space around them.
-    """
-
-    id: object
-    command_line: object
-    body: bytes
 
 
 class Added(msgspec.Struct, frozen=True, gc=False):
@@ -152,39 +211,29 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
 SentResult: TypeAlias = Added | Failed
 
 
-class _SentHead(msgspec.Struct, gc=False):
-    id: object = None
-    command_line: object = msgspec.field(name="commandLine", default=None)
-
-
-class _SentHeads(msgspec.Struct):
-    value: list[_SentHead]
-
-
 class _SentBodies(msgspec.Struct):
     value: list[msgspec.Raw]
 
 
-_heads_decoder = msgspec.json.Decoder(_SentHeads)
 _bodies_decoder = msgspec.json.Decoder(_SentBodies)
 
 
-def decode_collection(body: bytes) -> list[SentTask]:
-    """The tasks of a received collection, in its order.
+def decode_collection(body: bytes) -> list[bytes]:
+    """The tasks of a received collection, in its order, each without the white space around it.
 
     Raises:
-        WireError: if the body is not ``{"value": [object, ...]}`` in UTF-8.
+        WireError: if the body is not ``{"value": [object, ...]}`` in UTF-8. What the objects
+            hold is not looked at.
     """
     try:
-        body.decode()  # msgspec does not look into the strings that it skips.
+        body.decode()  # msgspec does not look into what it skips.
     except UnicodeDecodeError as error:
         raise WireError(str(error)) from error
-    heads = _decode(_heads_decoder, body).value
-    bodies = _decode(_bodies_decoder, body).value
-    return [
-        SentTask(head.id, head.command_line, bytes(raw))
-        for head, raw in zip(heads, bodies, strict=True)
-    ]
+    bodies = [bytes(raw) for raw in _decode(_bodies_decoder, body).value]
+    for place, each in enumerate(bodies):
+        if not each.startswith(b"{"):
+            raise WireError(f"Expected `object` - at `$.value[{place}]`")
+    return bodies
 
 
 def to_ticks(now_s: float) -> int:

@@ -14,11 +14,13 @@ from typing import TypeVar
 from bulksubmit.core.model import Answered, BatchError, ErrorDetail, Lost, Refused, Reply, Throttled
 from bulksubmit.core.wire import (
     Job,
+    ListedTask,
     TaskPage,
     WireError,
     decode_error,
     decode_job,
     decode_results,
+    decode_task,
     decode_task_page,
 )
 from bulksubmit.errors import Refusal, ServiceRefused
@@ -167,6 +169,19 @@ def job_in(answer: Answer) -> Job | Unavailable:
     return Unavailable("HTTP 200, but no job in it", sent=True, answered=True)
 
 
+def done_in(answer: Answer) -> Unavailable | None:
+    """None if an answer says that what was asked is done.
+
+    Raises:
+        ServiceRefused: as reply_to().
+    """
+    return None if answer.status == HTTPStatus.OK else _read(answer, _nothing)
+
+
+def _nothing(_: bytes) -> None:
+    """What is read in an answer that holds nothing."""
+
+
 def task_page_in(answer: Answer) -> TaskPage | Unavailable:
     """The page of tasks in an answer to a list.
 
@@ -174,6 +189,22 @@ def task_page_in(answer: Answer) -> TaskPage | Unavailable:
         ServiceRefused: as reply_to().
     """
     return _read(answer, decode_task_page)
+
+
+def task_in(answer: Answer) -> ListedTask | Unavailable | None:
+    """The task in an answer to a GET of it; None if there is no such task.
+
+    Raises:
+        ServiceRefused: as reply_to().
+    """
+    if answer.status == HTTPStatus.NOT_FOUND:
+        error = decode_error(answer.body)
+        if error and (error.code or "").lower() == "tasknotfound":
+            return None
+    task = _read(answer, decode_task)
+    if isinstance(task, Unavailable) or task.id:
+        return task
+    return Unavailable("HTTP 200, but no task in it", sent=True, answered=True)
 
 
 def _read(answer: Answer, decode: Callable[[bytes], _T]) -> _T | Unavailable:

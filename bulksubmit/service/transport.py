@@ -13,20 +13,31 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import aiohttp
 import anyio
+import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from bulksubmit.core.events import Observer, RequestEnded
 from bulksubmit.core.model import Attempt, Lost, Refused, Reply, Throttled
-from bulksubmit.core.wire import API_VERSION, CONTENT_TYPE, Job, TaskPage, encode_collection
+from bulksubmit.core.wire import (
+    API_VERSION,
+    CONTENT_TYPE,
+    Job,
+    ListedTask,
+    TaskPage,
+    TaskRange,
+    encode_collection,
+)
 from bulksubmit.errors import Refusal, ServiceRefused
 from bulksubmit.service.endpoint import parse_endpoint, proxy_for
 from bulksubmit.service.replies import (
     Answer,
     Unavailable,
+    done_in,
     job_in,
     one_line,
     reply_to,
+    task_in,
     task_page_in,
 )
 
@@ -34,7 +45,7 @@ from bulksubmit.service.replies import (
 # so that an attempt which the client gives up on is over at the service too.
 CLIENT_MARGIN_S = 10.0
 CONNECT_TIMEOUT_S = 10.0  # The name, the connection and the TLS handshake.
-GET_TIMEOUT_MAX_S = 30  # REST reference: the most that ``timeout`` may be for Get Job.
+GET_TIMEOUT_MAX_S = 30  # REST reference: the most that ``timeout`` may be, but for adding.
 ANSWER_BYTES_MAX = 16 * 2**20  # 100 results are about 24 kB; 64,000 details would still fit.
 
 # aiohttp warns of larger bodies as bytes; as a stream they are written piece by piece.
@@ -150,7 +161,6 @@ class Transport:
             path=f"{job_path}/tasks",
             api_version=api_version,
             timeout_s=min(server_timeout_s, GET_TIMEOUT_MAX_S),
-            more_query=(("$select", "id"),),
         )
         self._proxy = proxy_for(origin)
         self._credential = credential
@@ -205,14 +215,36 @@ class Transport:
         """
         return await self._ask(_Request(self._get, str(uuid.uuid4())), job_in)
 
-    async def list_tasks(self, link: str | None = None) -> TaskPage | Unavailable:
-        """Get a page of the job's tasks: the first, or the one that a page's link names.
+    async def patch_job(self, on_all_tasks_complete: str) -> Unavailable | None:
+        """Set the job's onAllTasksComplete.
+
+        Returns:
+            None when it is set.
+
+        Raises:
+            ServiceRefused: if it does not exist or takes no change, or we may not ask.
+        """
+        patch = replace(self._get, name="patch_job", method="PATCH", headers=self._add.headers)
+        body = orjson.dumps({"onAllTasksComplete": on_all_tasks_complete})
+        return await self._ask(_Request(patch, str(uuid.uuid4()), body), done_in)
+
+    async def list_tasks(
+        self, link: str | None = None, *, within: TaskRange | None = None
+    ) -> TaskPage | Unavailable:
+        """Get a page of the job's tasks.
+
+        Args:
+            link: The page that another page's link names; None for the first page.
+            within: For the first page: what the list is restricted to; None for the IDs of all
+                tasks.
 
         Raises:
             ServiceRefused: if the job does not exist, or we may not ask.
         """
         page = self._list
-        if link is not None:
+        if link is None:
+            page = _extended(page, within.query if within else (("$select", "id"),))
+        else:
             try:
                 url = URL(link, encoded=True)
                 here = url.origin() == page.url.origin()
@@ -225,6 +257,15 @@ class Transport:
             query = tuple(parse_qsl(url.raw_query_string, keep_blank_values=True))
             page = replace(page, path=url.raw_path, query=query, url=url)
         return await self._ask(_Request(page, str(uuid.uuid4())), task_page_in)
+
+    async def get_task(self, task_id: str) -> ListedTask | Unavailable | None:
+        """Get one task; None if there is none of this ID.
+
+        Raises:
+            ServiceRefused: if the job does not exist, or we may not ask.
+        """
+        one = _extended(self._list, (), name="get_task", below=f"/{quote(task_id, safe='')}")
+        return await self._ask(_Request(one, str(uuid.uuid4())), task_in)
 
     async def _ask(self, request: _Request, read: Callable[[Answer], _T]) -> _T | Unavailable:
         """Send a request, read its answer, tell the observer; again if there is a newer token."""
@@ -316,9 +357,8 @@ def _operation(
     path: str,
     api_version: str,
     timeout_s: int,
-    more_query: tuple[tuple[str, str], ...] = (),
 ) -> _Operation:
-    query = (("api-version", api_version), ("timeout", str(timeout_s)), *more_query)
+    query = (("api-version", api_version), ("timeout", str(timeout_s)))
     headers = {
         "accept": "application/json",
         "accept-encoding": "gzip, deflate",  # aiohttp would offer what else is installed.
@@ -332,10 +372,29 @@ def _operation(
         method,
         path,
         query,
-        URL(f"{origin}{path}?{urlencode(query)}", encoded=True),
+        _url(origin, path, query),
         headers,
         aiohttp.ClientTimeout(total=timeout_s + CLIENT_MARGIN_S, connect=CONNECT_TIMEOUT_S),
     )
+
+
+def _extended(
+    operation: _Operation,
+    query: tuple[tuple[str, str], ...],
+    *,
+    name: str | None = None,
+    below: str = "",
+) -> _Operation:
+    """The same operation, for more query and a longer path."""
+    path, query = operation.path + below, (*operation.query, *query)
+    url = _url(str(operation.url.origin()), path, query)
+    return replace(operation, name=name or operation.name, path=path, query=query, url=url)
+
+
+def _url(origin: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:
+    # As the recorded clients encode a query: a space is %20, and what OData is made of stays.
+    encoded = urlencode(query, safe="$,()'", quote_via=quote)
+    return URL(f"{origin}{path}?{encoded}", encoded=True)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -4,7 +4,7 @@ Neither shares code with the reconciler.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -13,7 +13,10 @@ from bulksubmit.core.model import (
     Attempt,
     BatchError,
     Lost,
+    OnExists,
     Outcome,
+    ReadBack,
+    Reading,
     Refused,
     Reply,
     Task,
@@ -60,6 +63,15 @@ class Fate:
     says: Says
 
 
+class Finds(Enum):
+    """What a read-back shows."""
+
+    TRUTH = "what there is"
+    LAGS = "nothing, of all that there is"
+    HALF = "what there is, of half of the tasks, and then it is lost"
+    LOST = "nothing: it is lost"
+
+
 HEALTHY = (Fate(adds=True, says=Says.TRUTH),)
 CLEAR = {Befalls.NOT_SENT, Befalls.REFUSED, Befalls.TOO_LARGE}
 
@@ -69,11 +81,27 @@ class FakeService:
 
     Attributes:
         bodies: What it holds.
+        foreign: The folded IDs of those that we never sent.
     """
 
-    def __init__(self, strangers: Sequence[str] = ()) -> None:
-        self.bodies = {task_id.lower(): b"a stranger's" for task_id in strangers}
+    def __init__(self, strangers: Mapping[str, bytes] | None = None) -> None:
+        self.bodies = {task_id.lower(): body for task_id, body in (strangers or {}).items()}
+        self.foreign = set(self.bodies)
         self._late: list[Task] = []
+
+    def show(self, read: ReadBack, finds: Finds) -> Reading:
+        """What a read-back finds."""
+        held = {task.id.lower(): self.bodies.get(task.id.lower()) for task in read.tasks}
+        match finds:
+            case Finds.TRUTH:
+                return Reading(held)
+            case Finds.LAGS:
+                return Reading(dict.fromkeys(held))
+            case Finds.HALF:
+                half = dict(sorted(held.items())[: len(held) // 2])
+                return Reading(half, Lost("no second page", sent=True))
+            case Finds.LOST:
+                return Reading({}, Lost("no page", sent=True, retry_after_s=1.0))
 
     def reply(
         self,
@@ -151,12 +179,14 @@ class Auditor:
         outcomes: All that came of them, by ordinal.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_exists: OnExists = "verify") -> None:
+        self._on_exists = on_exists
         self.tasks: dict[int, Task] = {}
         self.outcomes: dict[int, Outcome] = {}
         self._attempts: Counter[int] = Counter()
         self._in_flight: set[int] = set()
         self._doubted: set[int] = set()
+        self._suspects: set[int] = set()
 
     def admitted(self, tasks: Sequence[Task]) -> None:
         """Note tasks that the reconciler took on."""
@@ -168,19 +198,37 @@ class Auditor:
             assert task == self.tasks[task.ordinal]
             assert task.ordinal not in self.outcomes
             assert task.ordinal not in self._in_flight
+            assert task.ordinal not in self._suspects
             self._in_flight.add(task.ordinal)
         resent = [task for task in attempt.tasks if self._attempts[task.ordinal]]
         assert attempt.resent == len(resent)
         self._attempts.update([task.ordinal for task in attempt.tasks])
 
-    def settled(self, attempt: Attempt, befell: Befalls, outcomes: Sequence[Outcome]) -> None:
-        """Note what came of an attempt: only tasks of its own."""
+    def settled(
+        self, attempt: Attempt, befell: Befalls, reply: Reply, outcomes: Sequence[Outcome]
+    ) -> None:
+        """Note what came of an attempt: only tasks of its own.
+
+        What was refused in doubt, or is said to exist, is to be looked at before anything else.
+        """
         ordinals = {task.ordinal for task in attempt.tasks}
         assert {outcome.ordinal for outcome in outcomes} <= ordinals
         self.concluded(outcomes)
         self._in_flight -= ordinals
+        unsettled = ordinals - self.outcomes.keys()
+        refused = _refused(attempt, reply) & unsettled
+        self._suspects |= refused
         if befell not in CLEAR:
-            self._doubted |= ordinals
+            self._doubted |= unsettled - refused
+        self._doubted -= self.outcomes.keys()
+
+    def read(self, read: ReadBack, reading: Reading, outcomes: Sequence[Outcome]) -> None:
+        """Note what came of a read-back."""
+        read_back = {t.ordinal for t in read.tasks if t.id.lower() in reading.found}
+        assert {outcome.ordinal for outcome in outcomes} <= read_back
+        self.concluded(outcomes)
+        self._suspects -= read_back
+        self._doubted |= read_back
         self._doubted -= self.outcomes.keys()
 
     def concluded(self, outcomes: Sequence[Outcome]) -> None:
@@ -200,7 +248,7 @@ class Auditor:
     @property
     def in_doubt(self) -> int:
         """How many of them may be in the service."""
-        return len(self._doubted | self._in_flight)
+        return len(self._doubted | self._in_flight | self._suspects)
 
     def compare(self, service: FakeService) -> None:
         """Every outcome, and every silence, agrees with what the service holds."""
@@ -209,10 +257,25 @@ class Auditor:
             holds = service.bodies.get(task.id.lower())
             if outcome is None:
                 assert not self._attempts[ordinal]
-                assert holds != task.body
+                assert holds != task.body or task.id.lower() in service.foreign
             elif outcome.verdict is Verdict.ADDED:
                 assert holds == task.body
+                assert task.id.lower() not in service.foreign
             elif outcome.verdict is Verdict.EXISTED:
-                assert holds is not None
+                assert holds == task.body or (holds and self._on_exists == "accept")
             else:
-                assert outcome.in_doubt or holds != task.body
+                # One that a stranger added alike may be refused before its ID is looked at.
+                stranger = task.id.lower() in service.foreign
+                assert outcome.in_doubt or stranger or holds != task.body
+
+
+def _refused(attempt: Attempt, reply: Reply) -> set[int]:
+    """The tasks that a reply says, without contradiction, a clienterror of."""
+    if isinstance(reply, Refused):
+        return {task.ordinal for task in attempt.tasks} if len(attempt.tasks) == 1 else set()
+    if not isinstance(reply, Answered):
+        return set()
+    said: dict[str, set[str]] = {}
+    for result in reply.results:
+        said.setdefault(result.task_id.lower(), set()).add(result.status)
+    return {t.ordinal for t in attempt.tasks if said.get(t.id.lower()) == {"ClientError"}}

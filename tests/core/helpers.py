@@ -6,6 +6,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
 from bulksubmit.core.events import Event
@@ -13,17 +14,21 @@ from bulksubmit.core.model import (
     Answered,
     Attempt,
     BatchError,
+    Bounds,
     Converged,
     ErrorMessage,
     GiveUp,
+    OnExists,
     Outcome,
+    ReadBack,
+    Reading,
     Reply,
     Send,
     Task,
     TaskResult,
     Wait,
 )
-from bulksubmit.core.reconciler import Bounds, Reconciler
+from bulksubmit.core.reconciler import Reconciler
 
 GUID = "12345678-1234-4321-8888-123456789abc"
 
@@ -59,14 +64,19 @@ def make_reconciler(
     tasks_max: int = 100,
     bytes_max: int = 1_000_000,
     retry_timeout_s: float = 1800.0,
+    server_timeout_s: float = 30.0,
+    on_exists: OnExists = "verify",
+    doubt_below: int = 0,
     random: Random | None = None,
     events: list[Event] | None = None,
 ) -> Reconciler:
     """A reconciler that has admitted these tasks."""
     reconciler = Reconciler(
-        Bounds(tasks_max, bytes_max, retry_timeout_s),
+        Bounds(tasks_max, bytes_max, retry_timeout_s, server_timeout_s),
         guid=GUID,
         random=random or FixedRandom(1.0),
+        on_exists=on_exists,
+        doubt_below=doubt_below,
         observer=(lambda _: None) if events is None else events.append,
     )
     assert reconciler.admit(tasks) == []
@@ -78,28 +88,61 @@ def make_reconciler(
 def sent(reconciler: Reconciler, now_s: float, *, in_flight_max: int = 1000) -> Attempt:
     """The attempt that is to be sent now."""
     step = reconciler.next_step(now_s=now_s, in_flight_max=in_flight_max)
-    assert isinstance(step, Send), step
+    assert isinstance(step, Send), type(step)
     return step.attempt
 
 
 def waits(reconciler: Reconciler, now_s: float, *, in_flight_max: int = 1000) -> float:
     """Until when there is nothing to send."""
     step = reconciler.next_step(now_s=now_s, in_flight_max=in_flight_max)
-    assert isinstance(step, Wait), step
+    assert isinstance(step, Wait), type(step)
     assert step.until_s > now_s
     return step.until_s
 
 
 def sent_next(reconciler: Reconciler, now_s: float) -> tuple[Attempt, float]:
     """The next attempt to be sent from now on, and its time, with nothing else happening."""
+    attempt, now_s = next_request(reconciler, now_s)
+    assert isinstance(attempt, Attempt), type(attempt)
+    return attempt, now_s
+
+
+def read_back(reconciler: Reconciler, now_s: float, *, in_flight_max: int = 1000) -> ReadBack:
+    """The read-back that is to be made now."""
+    step = reconciler.next_step(now_s=now_s, in_flight_max=in_flight_max)
+    assert isinstance(step, ReadBack), type(step)
+    return step
+
+
+def next_request(reconciler: Reconciler, now_s: float) -> tuple[Attempt | ReadBack, float]:
+    """What goes next from now on, and when, with nothing else happening."""
     for _ in range(1000):
         step = reconciler.next_step(now_s=now_s, in_flight_max=1000)
         if isinstance(step, Send):
             return step.attempt, now_s
-        assert isinstance(step, Wait), step
+        if isinstance(step, ReadBack):
+            return step, now_s
+        assert isinstance(step, Wait), type(step)
         assert now_s < step.until_s < math.inf
         now_s = step.until_s
-    raise AssertionError("asked 1000 times and nothing was sent")
+    raise AssertionError("asked 1000 times and nothing went")
+
+
+def shown(tasks: Iterable[Task], *, command: bytes | None = None) -> Reading:
+    """What the service shows of tasks that exist: as they were sent, or with another command."""
+    return Reading(
+        {
+            task.id.lower(): task.body
+            if command is None
+            else b'{"id":"%s","commandLine":"%s","state":"active"}' % (task.id.encode(), command)
+            for task in tasks
+        }
+    )
+
+
+def absent(tasks: Iterable[Task]) -> Reading:
+    """What the service shows of tasks that do not exist."""
+    return Reading({task.id.lower(): None for task in tasks})
 
 
 def results(
@@ -116,6 +159,12 @@ def answered(tasks: Iterable[Task], status: str = "Success", code: str | None = 
 
 
 Service = Callable[[Attempt, float], tuple[float, Reply]]
+Lister = Callable[[ReadBack, float], tuple[float, Reading]]
+
+
+def no_tasks(read: ReadBack, _now_s: float) -> tuple[float, Reading]:
+    """None of the tasks exists."""
+    return 0.0, absent(read.tasks)
 
 
 @dataclass
@@ -138,6 +187,7 @@ class Simulated:
 def simulate(
     reconciler: Reconciler,
     service: Service,
+    lister: Lister = no_tasks,
     *,
     in_flight_max: int,
     source: Iterable[tuple[float, Sequence[Task]]] = (),
@@ -148,12 +198,13 @@ def simulate(
     Args:
         reconciler: Whose steps to follow.
         service: Gives for an attempt and its time how long the reply takes, and the reply.
+        lister: The same for a read-back.
         in_flight_max: How many senders there are.
         source: More tasks, each block with the time at which it is read; then the seal.
         until_s: When to stop looking.
     """
     run = Simulated([], [], None, 0.0)
-    replies: list[tuple[float, int, Attempt, Reply]] = []
+    replies: list[tuple[float, int, Callable[..., list[Outcome]]]] = []
     blocks, tie = deque(source), itertools.count()
     while run.now_s < until_s:
         while blocks and blocks[0][0] <= run.now_s:
@@ -161,13 +212,18 @@ def simulate(
         if not blocks and not reconciler.sealed:
             reconciler.seal()
         while replies and replies[0][0] <= run.now_s:
-            _, _, attempt, reply = heapq.heappop(replies)
-            run.outcomes += reconciler.settle(attempt, reply, now_s=run.now_s)
+            _, _, settle = heapq.heappop(replies)
+            run.outcomes += settle(now_s=run.now_s)
         step = reconciler.next_step(now_s=run.now_s, in_flight_max=in_flight_max)
         if isinstance(step, Send):
             latency_s, reply = service(step.attempt, run.now_s)
             run.sent_s.append(run.now_s)
-            heapq.heappush(replies, (run.now_s + latency_s, next(tie), step.attempt, reply))
+            settle = partial(reconciler.settle, step.attempt, reply)
+            heapq.heappush(replies, (run.now_s + latency_s, next(tie), settle))
+        elif isinstance(step, ReadBack):
+            latency_s, reading = lister(step, run.now_s)
+            settle = partial(reconciler.settle_read_back, step, reading)
+            heapq.heappush(replies, (run.now_s + latency_s, next(tie), settle))
         elif isinstance(step, Wait):
             assert step.until_s > run.now_s, "a busy loop"
             reply_s = replies[0][0] if replies else math.inf

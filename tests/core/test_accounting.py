@@ -8,12 +8,29 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from bulksubmit.core.model import Attempt, Converged, Reply, Send, Verdict, Wait
-from tests.core.fake_service import HEALTHY, Auditor, Befalls, FakeService, Fate, Says
-from tests.core.helpers import make_reconciler, make_task, make_tasks, sent_next, simulate
+from bulksubmit.core.model import (
+    Attempt,
+    Converged,
+    OnExists,
+    ReadBack,
+    Reading,
+    Reply,
+    Send,
+    Verdict,
+    Wait,
+)
+from tests.core.fake_service import HEALTHY, Auditor, Befalls, FakeService, Fate, Finds, Says
+from tests.core.helpers import make_reconciler, make_task, make_tasks, next_request, simulate
 
-STRANGERS = ("taken", "Taken-Too")
+# Somebody else's tasks under our IDs: some with the content that ours have, too.
+STRANGERS = {
+    "taken": b'{"id":"taken","commandLine":"a stranger"}',
+    "Taken-Too": b'{"id":"Taken-Too","commandLine":"a stranger"}',
+    **{task.id: task.body for task in make_tasks(60)[::7]},
+    **{f"t{n}": b'{"id":"t%d","commandLine":"a stranger"}' % n for n in range(3, 60, 11)},
+}
 IDS = st.none() | st.sampled_from(["same", "SAME", "taken", "taken-too"])
+MODES: list[OnExists] = ["verify", "accept", "reject"]
 FATES = st.lists(
     st.builds(Fate, adds=st.booleans(), says=st.sampled_from(Says)), min_size=1, max_size=8
 )
@@ -25,18 +42,29 @@ class Accounting(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.service, self.auditor = FakeService(STRANGERS), Auditor()
+        self.service = FakeService(STRANGERS)
         self.in_flight: list[Attempt] = []
+        self.reading: list[ReadBack] = []
         self.now_s = 0.0
 
-    @initialize(seed=st.integers(0, 99), tasks_max=st.integers(1, 12))
-    def start(self, seed: int, tasks_max: int) -> None:
+    @initialize(
+        seed=st.integers(0, 99),
+        tasks_max=st.integers(1, 12),
+        on_exists=st.sampled_from(MODES),
+        server_timeout_s=st.sampled_from([1.0, 30.0]),
+    )
+    def start(
+        self, seed: int, tasks_max: int, on_exists: OnExists, server_timeout_s: float
+    ) -> None:
+        self.auditor = Auditor(on_exists)
         self.reconciler = make_reconciler(
             sealed=False,
             tasks_max=tasks_max,
             bytes_max=600,
             # Without a retry timeout to wait for, a stuck run shows.
             retry_timeout_s=math.inf,
+            server_timeout_s=server_timeout_s,
+            on_exists=on_exists,
             random=Random(seed),
         )
 
@@ -61,8 +89,8 @@ class Accounting(RuleBasedStateMachine):
     def send(self, later_s: float, in_flight_max: int) -> None:
         """All that can be sent goes; when nothing can, asking twice says the same."""
         self.now_s += later_s
-        while isinstance(step := self._next_step(in_flight_max), Send):
-            self._sent(step.attempt)
+        while isinstance(step := self._next_step(in_flight_max), Send | ReadBack):
+            self._sent(step)
         if isinstance(step, Wait):
             assert step.until_s > self.now_s
             assert self._next_step(in_flight_max) == step
@@ -81,23 +109,32 @@ class Accounting(RuleBasedStateMachine):
         attempt = self.in_flight.pop(place % len(self.in_flight))
         reply = self.service.reply(attempt, befalls, fates, retry_after_s)
         outcomes = self.reconciler.settle(attempt, reply, now_s=self.now_s)
-        self.auditor.settled(attempt, befalls, outcomes)
+        self.auditor.settled(attempt, befalls, reply, outcomes)
+
+    @precondition(lambda self: self.reading)
+    @rule(place=st.integers(0, 7), finds=st.sampled_from(Finds) | st.just(Finds.TRUTH))
+    def find(self, place: int, finds: Finds) -> None:
+        """Any read-back under way finds what there is, or not."""
+        read = self.reading.pop(place % len(self.reading))
+        reading = self.service.show(read, finds)
+        outcomes = self.reconciler.settle_read_back(read, reading, now_s=self.now_s)
+        self.auditor.read(read, reading, outcomes)
 
     @rule()
     def land(self) -> None:
         """The service processes what was given up on."""
         self.service.land()
 
-    @precondition(lambda self: self.reconciler.unsettled and not self.in_flight)
+    @precondition(lambda self: self.reconciler.unsettled and not (self.in_flight or self.reading))
     @rule()
     def go_on(self) -> None:
         """With nothing in flight and tasks unsettled, something goes before long."""
-        attempt, sent_s = sent_next(self.reconciler, self.now_s)
-        # At most the backoff's and the probe's 30 s or the Retry-After; a grid, a linger, and
-        # a second for the budget.
+        request, sent_s = next_request(self.reconciler, self.now_s)
+        # At most the backoff's and the probe's 30 s, the service's time-out of as many, or the
+        # Retry-After; a grid, a linger, and a second for the budget.
         assert sent_s - self.now_s <= RETRY_AFTER_S_MAX + 1.5
         self.now_s = sent_s
-        self._sent(attempt)
+        self._sent(Send(request) if isinstance(request, Attempt) else request)
 
     @invariant()
     def books_agree(self) -> None:
@@ -106,7 +143,7 @@ class Accounting(RuleBasedStateMachine):
         assert reconciler.unsettled == len(unsettled)
         assert reconciler.unsettled_bytes == sum(len(task.body) for task in unsettled)
         assert reconciler.in_doubt == self.auditor.in_doubt
-        assert reconciler.in_flight == len(self.in_flight)
+        assert reconciler.in_flight == len(self.in_flight) + len(self.reading)
 
     def teardown(self) -> None:
         """Stop here, or heal and converge: either way the books agree with the service."""
@@ -126,6 +163,9 @@ class Accounting(RuleBasedStateMachine):
         while True:
             while self.in_flight:
                 self.reply(0, Befalls.ANSWERED, list(HEALTHY), None)
+            self.service.land()
+            while self.reading:
+                self.find(0, Finds.TRUTH)
             if not self.reconciler.unsettled:
                 break
             self.go_on()
@@ -135,9 +175,12 @@ class Accounting(RuleBasedStateMachine):
     def _next_step(self, in_flight_max: int) -> object:
         return self.reconciler.next_step(now_s=self.now_s, in_flight_max=in_flight_max)
 
-    def _sent(self, attempt: Attempt) -> None:
-        self.auditor.sent(attempt)
-        self.in_flight.append(attempt)
+    def _sent(self, step: Send | ReadBack) -> None:
+        if isinstance(step, ReadBack):
+            self.reading.append(step)
+            return
+        self.auditor.sent(step.attempt)
+        self.in_flight.append(step.attempt)
 
 
 TestAccounting = Accounting.TestCase
@@ -147,17 +190,24 @@ TestAccounting.settings = settings(max_examples=150, stateful_step_count=30, dea
 @pytest.mark.parametrize("seed", range(12))
 def test_any_schedule_converges(seed: int) -> None:
     """
-    A trickling source, 1 to 40 senders, replies that overtake each other, and a service that
-    fails in every way, each run at rates of its own: every task is settled once, truly.
+    A trickling source, 1 to 40 senders, replies that overtake each other, a service that fails
+    in every way, each run at rates of its own, and strangers' tasks under every 50th ID: every
+    task is settled once, truly.
     """
     random = Random(seed)
-    service, tasks = FakeService(), make_tasks(3_000)
+    on_exists = MODES[seed % 3]
+    tasks = make_tasks(3_000)
+    strangers = {task.id: task.body for task in tasks[10::100]}
+    strangers |= {task.id: b'{"id":"%s"}' % task.id.encode() for task in tasks[60::100]}
+    service = FakeService(strangers)
     blocks = [tasks[first : first + 60] for first in range(0, 3_000, 60)]
     weights = [random.random() ** 3 for _ in Befalls]
     says_weights = [random.random() ** 3 for _ in Says]
     weights[0], says_weights[0] = 4.0, 8.0
     block_s = random.choice([0.0, 0.05, 0.5])
-    reconciler = make_reconciler(sealed=False, retry_timeout_s=math.inf, random=Random(-seed))
+    reconciler = make_reconciler(
+        sealed=False, retry_timeout_s=math.inf, random=Random(-seed), on_exists=on_exists
+    )
 
     def serve(attempt: Attempt, _: float) -> tuple[float, Reply]:
         reconciler.check()
@@ -169,19 +219,33 @@ def test_any_schedule_converges(seed: int) -> None:
         retry_after_s = random.choice([None, 0.0, 3.0])
         return random.expovariate(10.0), service.reply(attempt, befalls, fates, retry_after_s)
 
+    def show(read: ReadBack, _: float) -> tuple[float, Reading]:
+        reconciler.check()
+        service.land()  # What was sent so long ago is over.
+        (finds,) = random.choices(list(Finds), [4, 1, 1, 1])
+        return random.expovariate(10.0), service.show(read, finds)
+
     run = simulate(
         reconciler,
         serve,
+        show,
         in_flight_max=random.randint(1, 40),
         source=[(place * block_s, block) for place, block in enumerate(blocks)],
     )
 
-    service.land()
     assert isinstance(run.ended, Converged)
     assert sorted(outcome.ordinal for outcome in run.outcomes) == list(range(3_000))
     for outcome in run.outcomes:
-        holds = service.bodies.get(outcome.task_id)
-        if outcome.verdict is Verdict.REJECTED:
-            assert outcome.in_doubt or holds is None
-        else:
-            assert holds == tasks[outcome.ordinal].body
+        holds, ours = service.bodies.get(outcome.task_id), tasks[outcome.ordinal].body
+        match outcome.verdict:
+            case Verdict.ADDED:
+                assert holds == ours
+                assert outcome.task_id not in strangers
+            case Verdict.EXISTED:
+                assert holds == ours or (holds and on_exists == "accept")
+            case _:
+                # One that a stranger added alike may be refused before its ID is looked at.
+                assert outcome.in_doubt or outcome.task_id in strangers or holds != ours
+    if on_exists == "verify":
+        taken = [o for o in run.outcomes if o.ordinal % 100 == 60]
+        assert {o.verdict for o in taken} == {Verdict.REJECTED}

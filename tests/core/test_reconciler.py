@@ -1,4 +1,7 @@
-"""The decision table at the top of reconciler.py: one test a row, named after it."""
+"""The decision table at the top of reconciler.py: one test a row, named after it.
+
+What is read back is in test_taken.py.
+"""
 
 import pytest
 
@@ -11,7 +14,6 @@ from bulksubmit.core.model import (
     ErrorMessage,
     Lost,
     Refused,
-    Reply,
     TaskResult,
     Throttled,
     Verdict,
@@ -88,80 +90,6 @@ def test_servererror_goes_again(status: str) -> None:
     assert converged(reconciler)
 
 
-DOUBTFUL: dict[str, Reply] = {
-    "lost": Lost("read timeout", sent=True),
-    "throttled": Throttled(None, "429"),
-    "servererror": Answered([TaskResult("t0", "ServerError")]),
-    "missing": Answered([]),
-    "unknown status": Answered([TaskResult("t0", "Perhaps")]),
-    "contradiction": Answered([TaskResult("t0", "Success"), TaskResult("t0", "ClientError")]),
-}
-
-
-@pytest.mark.parametrize("doubtful", DOUBTFUL.values(), ids=DOUBTFUL.keys())
-@pytest.mark.parametrize("status", CLIENT_ERRORS)
-@pytest.mark.parametrize("code", ["TaskExists", "taskexists", "TASKEXISTS"])
-def test_exists_in_doubt_is_existed(doubtful: Reply, status: str, code: str) -> None:
-    """
-    A task that "already exists" after a reply that left it in doubt was added by the attempt
-    that got that reply.
-    """
-    reconciler = make_reconciler(make_tasks(1))
-    first = sent(reconciler, 0.0)
-    assert reconciler.settle(first, doubtful, now_s=1.0) == []
-    again, now_s = sent_next(reconciler, 1.0)
-
-    (outcome,) = reconciler.settle(again, answered(again.tasks, status, code), now_s=now_s)
-
-    assert (outcome.verdict, outcome.attempts, outcome.in_doubt) == (Verdict.EXISTED, 2, True)
-    assert outcome.code is None
-    assert converged(reconciler)
-
-
-CERTAIN: dict[str, Reply] = {
-    "not sent": Lost("no connection", sent=False),
-    "refused with its neighbour": INVALID,
-}
-
-
-@pytest.mark.parametrize("certain", CERTAIN.values(), ids=CERTAIN.keys())
-def test_exists_never_in_doubt_is_rejected(certain: Reply) -> None:
-    """
-    A task that "already exists" though no attempt of ours can have added it has an ID that
-    somebody else took.
-    """
-    reconciler = make_reconciler(make_tasks(2))
-    attempt = sent(reconciler, 0.0)
-    assert reconciler.settle(attempt, certain, now_s=0.0) == []
-    now_s, outcomes = 0.0, []
-
-    while reconciler.unsettled:
-        attempt, now_s = sent_next(reconciler, now_s)
-        exists = answered(attempt.tasks, "ClientError", "TaskExists")
-        outcomes += reconciler.settle(attempt, exists, now_s=now_s)
-
-    assert [outcome.task_id for outcome in outcomes] == ["t0", "t1"]
-    assert {outcome.verdict for outcome in outcomes} == {Verdict.REJECTED}
-    assert {outcome.code for outcome in outcomes} == {"TaskExists"}
-    assert {(outcome.attempts, outcome.in_doubt) for outcome in outcomes} == {(2, False)}
-
-
-def test_the_same_id_twice_in_the_source_is_rejected_once() -> None:
-    """
-    Of two tasks of the source whose IDs differ in case only, one is added and the other
-    rejected; they never travel together.
-    """
-    reconciler = make_reconciler([make_task(0, task_id="a"), make_task(1, task_id="A")])
-    first, second = sent(reconciler, 0.0), sent(reconciler, 0.0)
-
-    (added,) = reconciler.settle(first, answered(first.tasks), now_s=1.0)
-    exists = answered(second.tasks, "ClientError", "TaskExists")
-    (rejected,) = reconciler.settle(second, exists, now_s=1.0)
-
-    assert (added.task_id, added.verdict) == ("a", Verdict.ADDED)
-    assert (rejected.task_id, rejected.verdict) == ("A", Verdict.REJECTED)
-
-
 @pytest.mark.parametrize("status", CLIENT_ERRORS)
 def test_any_other_clienterror_is_rejected(status: str) -> None:
     """
@@ -200,21 +128,6 @@ def test_clienterror_without_an_error_is_rejected() -> None:
     (outcome,) = reconciler.settle(attempt, answered(attempt.tasks, "ClientError"), now_s=1.0)
 
     assert (outcome.verdict, outcome.code, outcome.message) == (Verdict.REJECTED, "", "")
-
-
-def test_rejected_in_doubt_says_so() -> None:
-    """
-    A task rejected after a lost reply may exist all the same, and its outcome says so.
-    """
-    reconciler = make_reconciler(make_tasks(1))
-    reconciler.settle(sent(reconciler, 0.0), Lost("reset", sent=True), now_s=0.0)
-    again, now_s = sent_next(reconciler, 0.0)
-
-    (outcome,) = reconciler.settle(
-        again, answered(again.tasks, "ClientError", "OutOfRangeInput"), now_s=now_s
-    )
-
-    assert (outcome.verdict, outcome.in_doubt) == (Verdict.REJECTED, True)
 
 
 @pytest.mark.parametrize(

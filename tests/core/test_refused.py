@@ -1,9 +1,18 @@
 """Refused collections: halving, and the byte bound that a 413 lowers."""
 
-from bulksubmit.core.model import Attempt, Lost, Refused, Verdict
+from bulksubmit.core.model import Attempt, Lost, ReadBack, Refused, Verdict
 from bulksubmit.core.partitioner import request_bytes
 from bulksubmit.core.reconciler import Reconciler
-from tests.core.helpers import answered, make_reconciler, make_task, make_tasks, sent, sent_next
+from tests.core.helpers import (
+    absent,
+    answered,
+    make_reconciler,
+    make_task,
+    make_tasks,
+    next_request,
+    sent,
+    sent_next,
+)
 
 TOO_LARGE = Refused("RequestBodyTooLarge", "The request body is too large.")
 INVALID = Refused("InvalidRequestBody", "Something in it is wrong.")
@@ -131,10 +140,13 @@ def test_a_lost_half_is_still_halved() -> None:
     now_s, outcomes = 0.0, []
 
     while reconciler.unsettled:
-        attempt, now_s = sent_next(reconciler, now_s)
-        bad = any(task.ordinal == 0 for task in attempt.tasks)
-        reply = INVALID if bad else answered(attempt.tasks)
-        outcomes += reconciler.settle(attempt, reply, now_s=now_s)
+        request, now_s = next_request(reconciler, now_s)
+        if isinstance(request, ReadBack):
+            outcomes += reconciler.settle_read_back(request, absent(request.tasks), now_s=now_s)
+            continue
+        bad = any(task.ordinal == 0 for task in request.tasks)
+        reply = INVALID if bad else answered(request.tasks)
+        outcomes += reconciler.settle(request, reply, now_s=now_s)
 
     assert [o.ordinal for o in outcomes if o.verdict is Verdict.REJECTED] == [0]
     assert len(outcomes) == 100

@@ -367,7 +367,7 @@ async def test_list_goes_on_where_the_page_says(service: aioresponses) -> None:
     link = f"{ENDPOINT}/jobs/job-1/tasks?$skiptoken=WATV2:a/b^c=:1$1&api-version=2024-07-01.20.0"
     first = json.dumps({"value": [{"id": "t0"}], "odata.nextLink": link}).encode()
     service.get(
-        URL(f"{ENDPOINT}/jobs/job-1/tasks?{query}&%24select=id", encoded=True),
+        URL(f"{ENDPOINT}/jobs/job-1/tasks?{query}&$select=id", encoded=True),
         body=first,
         response_class=MockedResponse,
     )

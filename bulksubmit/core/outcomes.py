@@ -1,0 +1,56 @@
+"""Outcomes of tasks that no attempt's reply settles, each from what is known of its task."""
+
+from bulksubmit.core.model import Outcome, Task, Trouble, Verdict
+from bulksubmit.core.partitioner import request_bytes
+from bulksubmit.core.suspects import Judged
+
+TOO_LARGE = "RequestBodyTooLarge"
+
+
+def too_large(task: Task, bytes_max: int) -> Outcome:
+    """REJECTED before it was ever sent: no request can hold it."""
+    size = request_bytes((task,))
+    return Outcome(
+        ordinal=task.ordinal,
+        line=task.line,
+        task_id=task.id,
+        verdict=Verdict.REJECTED,
+        attempts=0,
+        code=TOO_LARGE,
+        message=f"the task makes a request of {size:,} bytes; at most {bytes_max:,} are sent",
+        body=task.body,
+    )
+
+
+def read_back(judged: Judged, trouble: Trouble) -> Outcome:
+    """EXISTED or REJECTED, by what was found under its ID."""
+    task, refused, suspect = judged.suspect.task, judged.refused, judged.suspect
+    return Outcome(
+        ordinal=task.ordinal,
+        line=task.line,
+        task_id=task.id,
+        verdict=judged.verdict,
+        attempts=trouble.attempts,
+        # Where a task of its ID is that is not ours, none of ours can be.
+        in_doubt=trouble.in_doubt and not (refused and judged.present),
+        code=refused.code if refused else None,
+        message=refused.message if refused else None,
+        values=refused.values if refused else (),
+        request_id=suspect.refused.request_id,
+        client_request_id=suspect.client_request_id,
+        body=task.body if refused else b"",
+    )
+
+
+def abandoned(task: Task, trouble: Trouble, reason: str, *, in_flight: bool) -> Outcome:
+    """ABANDONED: unsettled when the run stopped trying."""
+    return Outcome(
+        ordinal=task.ordinal,
+        line=task.line,
+        task_id=task.id,
+        verdict=Verdict.ABANDONED,
+        attempts=trouble.attempts + in_flight,
+        in_doubt=trouble.in_doubt or in_flight,
+        message=reason,
+        body=task.body,
+    )
