@@ -7,10 +7,10 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -97,7 +97,20 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
     help="The loopback address to listen at.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 for any free one.")
-@click.option("--job", "jobs", multiple=True, metavar="ID", help="A job to begin with; repeatable.")
+@click.option(
+    "--job",
+    "jobs",
+    multiple=True,
+    metavar="ID[,NAME=VALUE]...",
+    help="A job to begin with, such as night-1 or night-1,usesTaskDependencies=true; repeatable.",
+)
+@click.option(
+    "--job-json",
+    "job_files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file with such a job, as 'az batch job create --json-file' takes it; repeatable.",
+)
 @click.option("--account-name", default="devaccount", show_default=True, help="The account's name.")
 @click.option(
     "--account-key-file",
@@ -131,6 +144,28 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
     help="Refuse larger bodies by a 413 with a page of HTML, as a proxy does.",
 )
 @click.option(
+    "--unknown-properties",
+    type=click.Choice(["task", "accept"]),
+    default="task",
+    show_default=True,
+    help="A task with a property that nobody knows fails with a clienterror, or is accepted.",
+)
+@click.option(
+    "--run-tasks",
+    is_flag=True,
+    help="Tasks are complete at once, and so is a job whose onAllTasksComplete is terminatejob.",
+)
+@click.option(
+    "--auto-terminate-revocable",
+    is_flag=True,
+    help="A job can be patched from terminatejob to noaction; documented is that it cannot.",
+)
+@click.option(
+    "--hide-secrets",
+    is_flag=True,
+    help="Show tasks without the signatures of URLs and without registry passwords.",
+)
+@click.option(
     "--throttled-adds", is_flag=True, help="429 and 503 add half of the tasks all the same."
 )
 @click.option(
@@ -144,9 +179,13 @@ def emulator(
     host: str,
     port: int,
     jobs: tuple[str, ...],
+    job_files: tuple[Path, ...],
     account_name: str,
     account_key_file: Path | None,
     seed: int,
+    unknown_properties: Literal["task", "accept"],
+    auto_terminate_revocable: bool,
+    hide_secrets: bool,
     **options: Any,  # All that says what goes wrong: see _faults.
 ) -> None:
     """Play the Azure Batch service on this machine, until interrupted.
@@ -156,26 +195,24 @@ def emulator(
     """
     # Imported here, so that --help costs nothing.
     from bulksubmit.emulator import Access, Service  # noqa: PLC0415
-    from bulksubmit.emulator.answers import ServiceError  # noqa: PLC0415
 
     key, key_is_given = _account_key(account_key_file)
     service = Service(
         random=Random(seed),  # noqa: S311  Repeatable on purpose.
         access=Access(account_name, base64.b64decode(key)),
         faults=_faults(options),
+        unknown_properties=unknown_properties,
+        auto_terminate_final=not auto_terminate_revocable,
+        hide_secrets=hide_secrets,
     )
-    for job_id in jobs:
-        try:
-            service.create_job(job_id, now_s=time.time())
-        except ServiceError as error:
-            raise click.BadParameter(f"{job_id!r}: {error}", param_hint="--job") from error
+    job_ids = _create_jobs(service, jobs, job_files)
 
     def announce(endpoint: str) -> None:
         shown_key = "" if key_is_given else f" {KEY_VARIABLE}={key}"
         click.echo(
-            f"emulator at {endpoint}, account {account_name}, jobs {' '.join(jobs) or 'none'}: "
+            f"emulator at {endpoint}, account {account_name}, jobs {' '.join(job_ids) or 'none'}: "
             f"AZURE_BATCH_ACCOUNT={account_name} AZURE_BATCH_ENDPOINT={endpoint}{shown_key} "
-            f"bulksubmit submit tasks.jsonl --job-id {jobs[0] if jobs else 'JOB'}"
+            f"bulksubmit submit tasks.jsonl --job-id {job_ids[0] if job_ids else 'JOB'}"
             + (f" ({KEY_VARIABLE} is as given)" if key_is_given else "")
         )
 
@@ -185,6 +222,27 @@ def emulator(
         sys.exit(0)  # Whoever wanted to read where it listens has gone.
     except OSError as error:
         raise click.UsageError(f"cannot listen at {host}, port {port}: {error}") from error
+
+
+def _create_jobs(
+    service: "Service", jobs: Iterable[str], job_files: Iterable[Path]
+) -> Sequence[str]:
+    """Create the jobs to begin with, and give their IDs."""
+    from bulksubmit.emulator.answers import ServiceError  # noqa: PLC0415  As above.
+    from bulksubmit.emulator.jobs import check_job_id, parse_job, read_object  # noqa: PLC0415
+
+    job_ids = []
+    all_given: list[str | Path] = [*jobs, *job_files]
+    for given in all_given:
+        try:
+            sent = read_object(given.read_bytes()) if isinstance(given, Path) else parse_job(given)
+            job_id = check_job_id(sent.pop("id", None))
+            service.create_job(job_id, now_s=time.time(), properties=sent)
+        except ServiceError as error:
+            hint = "--job-json" if isinstance(given, Path) else "--job"
+            raise click.BadParameter(f"{str(given)!r}: {error}", param_hint=hint) from error
+        job_ids.append(job_id)
+    return job_ids
 
 
 def _account_key(path: Path | None) -> tuple[str, bool]:
@@ -210,6 +268,7 @@ def _faults(options: Mapping[str, Any]) -> "Faults":
         return Faults(
             **{name: options[name] for name in names},
             throttled_adds=options["throttled_adds"],
+            run_tasks=options["run_tasks"],
             latency_s=options["latency_ms"] / 1000,
             slow_s=options["slow_ms"] / 1000,
             late_s=options["late_ms"] / 1000,

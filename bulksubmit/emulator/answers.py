@@ -52,6 +52,10 @@ _ERRORS: dict[str, tuple[int, str]] = {
         400,
         "A required query parameter was not specified in the request URI.",
     ),
+    "OperationInvalidForCurrentState": (
+        409,
+        "The operation being performed is not valid in the current state.",
+    ),
     "OperationTimedOut": (500, "Operation could not be completed within the specified time."),
     "RequestBodyTooLarge": (
         413,
@@ -59,6 +63,10 @@ _ERRORS: dict[str, tuple[int, str]] = {
     ),
     "ResourceNotFound": (404, "The specified resource does not exist."),
     "ServerBusy": (503, "The server is busy."),
+    "TaskDependencyListTooLong": (
+        400,
+        "The combined length of the task's dependencies is more than is permitted.",
+    ),
     "TaskExists": (409, "The specified task already exists."),
     "TaskNotFound": (404, "The specified task does not exist."),
     "TooManyRequests": (
@@ -66,6 +74,10 @@ _ERRORS: dict[str, tuple[int, str]] = {
         "Request failed as server encountered too many requests. Please try again.",
     ),
     "UnsupportedHttpVerb": (405, "The resource doesn't support the specified HTTP verb."),
+    "UnsupportedProperty": (
+        400,
+        "A property that is not supported was specified in the request body.",
+    ),
     "UnsupportedRequestVersion": (400, "The specified API version is not supported."),
 }
 
@@ -136,11 +148,17 @@ def make_guid(random: Random) -> str:
     return str(UUID(int=random.getrandbits(128), version=4))
 
 
-def job_created(stamp: Stamp) -> Answer:
+def job_created(stamp: Stamp, modified_ticks: int) -> Answer:
     """201. DataServiceId and Location name ``job-1`` whatever the job's ID, as recorded."""
     url = f"{stamp.origin}/jobs/job-1"
-    headers = {"DataServiceId": url, **_modified(stamp.ticks), "Location": url}
+    headers = {"DataServiceId": url, **_modified(modified_ticks), "Location": url}
     return _answer(stamp, 201, {**headers, "Transfer-Encoding": "chunked"})
+
+
+def job_changed(stamp: Stamp, job_id: str, modified_ticks: int) -> Answer:
+    """200 without a body, as recorded; here DataServiceId names the job itself."""
+    headers = {"DataServiceId": f"{stamp.origin}/jobs/{job_id}", **_modified(modified_ticks)}
+    return _answer(stamp, 200, {**headers, "Transfer-Encoding": "chunked"})
 
 
 def entity(stamp: Stamp, body: bytes, *, modified_ticks: int | None = None) -> Answer:

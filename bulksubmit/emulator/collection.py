@@ -1,20 +1,16 @@
 """Add collection: what becomes of each task, and what the answer says of it."""
 
-import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from bulksubmit.core.model import ErrorDetail
+import orjson
+
+from bulksubmit.core.model import ErrorDetail, Kind, Problem
 from bulksubmit.core.partitioner import BYTES_MAX, TASKS_MAX
-from bulksubmit.core.taskspec import explain_id
-from bulksubmit.core.wire import (
-    Added,
-    Failed,
-    SentResult,
-    SentTask,
-    WireError,
-    decode_collection,
-)
+from bulksubmit.core.taskcheck import Checker, Finding, JobFacts
+from bulksubmit.core.wire import Added, Failed, SentResult, WireError, decode_collection
 from bulksubmit.emulator.answers import ServiceError, Stamp
 from bulksubmit.emulator.faults import Fault, Faults, TaskFault, TaskScript
 from bulksubmit.emulator.store import Job, JobState
@@ -30,39 +26,19 @@ _CLOSED_CODES = {  # What a job that takes no tasks answers.
     JobState.DELETING: "JobBeingDeleted",
 }
 
-_ID_REASON = "The value must be 1 to 64 letters, digits, hyphens and underscores"
-
 # The service adds the tasks of a request in parallel: several have one moment in common.
 _TASKS_A_MOMENT = 2
 _MOMENT_TICKS = 97  # About 10 µs: 100 tasks take half a millisecond.
 
 
-def check_id(name: str, value: object) -> str:
-    """A job's or a task's ID.
+# What is wrong with the request as a whole: its JSON cannot be read as a collection of tasks.
+_WHOLE = frozenset({Kind.NOT_JSON, Kind.NOT_A_TASK})
 
-    Raises:
-        ServiceError: MissingRequiredProperty or InvalidPropertyValue.
-    """
-    if value is None:
-        raise _missing(name)
-    if not isinstance(value, str) or explain_id(value):
-        raise _invalid(name, value, _ID_REASON)
-    return value
+# Of a path such as resourceFiles[2].httpUrl the last name.
+_LAST_NAME = re.compile(r"([^.\[\]]*)(?:\[\d+\])*$")
 
 
-def check_command_line(value: object) -> None:
-    """A task's command line.
-
-    Raises:
-        ServiceError: MissingRequiredProperty or InvalidPropertyValue.
-    """
-    if value is None:
-        raise _missing("commandLine")
-    if not isinstance(value, str) or not value:
-        raise _invalid("commandLine", value, "The value must be a string that is not empty")
-
-
-def parse_collection(body: bytes) -> list[SentTask]:
+def parse_collection(body: bytes) -> list[bytes]:
     """The tasks of a request's body, if the request as a whole is well.
 
     Raises:
@@ -78,6 +54,43 @@ def parse_collection(body: bytes) -> list[SentTask]:
         reason = f"The collection has {len(tasks)} tasks, more than {TASKS_MAX}"
         raise ServiceError(TOO_MANY_TASKS_CODE, {"Reason": reason})
     return tasks
+
+
+def check_open(job: Job) -> None:
+    """Whether a job takes tasks.
+
+    Raises:
+        ServiceError: says why it does not.
+    """
+    if job.state is not JobState.ACTIVE:
+        raise ServiceError(_CLOSED_CODES[job.state])
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """The tasks of one request, looked at by the service's rules.
+
+    Attributes:
+        bodies: Their bytes.
+        ids: Their IDs, empty for one that has none.
+        errors: By index, what the service says of a task that it does not take.
+    """
+
+    bodies: Sequence[bytes]
+    ids: Sequence[str]
+    errors: dict[int, ServiceError]
+
+
+def look_at(bodies: Sequence[bytes], checker: Checker, job: Job) -> Looked:
+    """Look at tasks that are to be added to a job.
+
+    Raises:
+        ServiceError: InvalidRequestBody, if one of them cannot even be read.
+    """
+    checker.job = JobFacts(job.uses_task_dependencies, job.on_task_failure)
+    ids, findings = checker.check(bodies)
+    errors = {index: _error_of(each) for index, each in findings.items() if each.invalid}
+    return Looked(bodies, ids, errors)
 
 
 @dataclass(slots=True)
@@ -100,49 +113,47 @@ class Adder:
     task_script: TaskScript | None
     random: Random
 
-    def add(self, tasks: list[SentTask]) -> list[SentResult]:
+    def add(self, tasks: Looked) -> list[SentResult]:
         """Add what can be added.
 
         Returns:
             What the answer says, in its order. A task whose ID comes twice in one request gets
             two results, the second TaskExists; nobody documents that.
-
-        Raises:
-            ServiceError: if the job takes no tasks.
         """
-        if self.job.state is not JobState.ACTIVE:
-            raise ServiceError(_CLOSED_CODES[self.job.state])
         start_ticks = self.stamp.ticks
         share_added = self.faults.share_added(self.fault)
         results = []
-        for place, task in enumerate(tasks):
+        for place in range(len(tasks.bodies)):
             if share_added < 1.0 and not self._by_chance(share_added):
                 continue
             ticks = start_ticks + place // _TASKS_A_MOMENT * _MOMENT_TICKS
             if self.fault is Fault.MISSING and self._by_chance(self.faults.missing_share):
                 if self._by_chance(0.5):
-                    self._add_one(task, ticks)  # It exists, and nobody is told.
+                    self._add_one(tasks, place, ticks)  # It exists, and nobody is told.
                 continue
-            results.append(self._add_one(task, ticks))
+            results.append(self._add_one(tasks, place, ticks))
+        if self.faults.run_tasks:
+            self.job.complete_tasks(ticks=start_ticks)
         self.random.shuffle(results)
         self._falsify(results)
         return results
 
-    def _add_one(self, task: SentTask, ticks: int) -> SentResult:
-        try:
-            task_id = check_id("id", task.id)
-            check_command_line(task.command_line)
-        except ServiceError as error:
-            shown = task.id if isinstance(task.id, str) else ""
-            return self._failed(shown, "ClientError", error.code, error.values)
+    def _add_one(self, tasks: Looked, place: int, ticks: int) -> SentResult:
+        task_id, error = tasks.ids[place], tasks.errors.get(place)
+        if error is not None:
+            return self._failed(task_id, "ClientError", error.code, error.values)
         trouble = self._trouble(task_id)
         if trouble is not None:
             if trouble.added:
-                self.job.add(task_id, task.body, ticks=ticks)
+                self._store(tasks, place, ticks)
             return self._failed(task_id, trouble.status, trouble.code, trouble.values)
-        if not self.job.add(task_id, task.body, ticks=ticks):
+        if not self._store(tasks, place, ticks):
             return self._failed(task_id, "ClientError", "TaskExists")
         return Added(task_id, ticks)
+
+    def _store(self, tasks: Looked, place: int, ticks: int) -> bool:
+        task_id, body = tasks.ids[place], tasks.bodies[place]
+        return self.job.add(task_id, body, ticks=ticks, completed=self.faults.run_tasks)
 
     def _trouble(self, task_id: str) -> TaskFault | None:
         scripted = self.task_script(task_id) if self.task_script is not None else None
@@ -169,11 +180,41 @@ class Adder:
         return self.random.random() < probability
 
 
-def _missing(name: str) -> ServiceError:
-    return ServiceError("MissingRequiredProperty", {"PropertyName": name})
+def _error_of(finding: Finding) -> ServiceError:
+    """What the service says of a task: of all that is wrong with it, the first.
+
+    Raises:
+        ServiceError: InvalidRequestBody, of the whole request.
+    """
+    problem = next(each for each in finding.problems if not each.warning)
+    if problem.kind in _WHOLE:
+        raise ServiceError("InvalidRequestBody", {"Reason": problem.text})
+    name = _property_name(problem.path) or ("commandLine" if finding.id else "id")
+    # A null is as good as nothing, except that what is required must be there.
+    if problem.kind is Kind.MISSING or problem.text.startswith(f"{problem.path} is null;"):
+        return ServiceError("MissingRequiredProperty", {"PropertyName": name})
+    # Documented is TaskDependenciesNotSpecifiedOnJob; this is what users report.
+    unsupported = problem.kind is Kind.JOB and name == "dependsOn"
+    if problem.kind is Kind.UNKNOWN or unsupported:
+        return ServiceError("UnsupportedProperty", {"PropertyName": name})
+    if problem.kind is Kind.LENGTH and name == "taskIds":
+        return ServiceError("TaskDependencyListTooLong")
+    values = {"PropertyName": name, "PropertyValue": _shown(problem), "Reason": problem.text}
+    return ServiceError("InvalidPropertyValue", {key: each for key, each in values.items() if each})
 
 
-def _invalid(name: str, value: object, reason: str) -> ServiceError:
-    shown = value if isinstance(value, str) else json.dumps(value)
-    values = {"PropertyName": name, "PropertyValue": shown, "Reason": reason}
-    return ServiceError("InvalidPropertyValue", values)
+def _property_name(path: str) -> str:
+    """The property's own name, without the path to it: recorded for httpUrl of a resource file."""
+    match = _LAST_NAME.search(path)
+    return match[1] if match else ""
+
+
+def _shown(problem: Problem) -> str:
+    """The value: a text as it is (recorded), all else as JSON; a long one is cut."""
+    if problem.value is None:
+        return ""
+    try:
+        value = orjson.loads(problem.value)
+    except orjson.JSONDecodeError:
+        return problem.value.removeprefix('"')
+    return value if isinstance(value, str) else problem.value

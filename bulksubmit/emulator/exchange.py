@@ -28,6 +28,7 @@ class Operation(StrEnum):
     GET_JOB = "get_job"
     GET_TASK = "get_task"
     LIST_TASKS = "list_tasks"
+    PATCH_JOB = "patch_job"
     UNKNOWN_VERB = "unknown_verb"
     UNKNOWN_PATH = "unknown_path"
 
@@ -132,7 +133,8 @@ def parse_target(method: str, raw: str) -> Target:
         case ["jobs"]:
             return Target(_by_verb(method, POST=Operation.CREATE_JOB), path, parsed)
         case ["jobs", _]:
-            return Target(_by_verb(method, GET=Operation.GET_JOB), path, parsed, words[1])
+            operation = _by_verb(method, GET=Operation.GET_JOB, PATCH=Operation.PATCH_JOB)
+            return Target(operation, path, parsed, words[1])
         case ["jobs", _, "addtaskcollection"]:
             operation = _by_verb(method, POST=Operation.ADD_TASK_COLLECTION)
             return Target(operation, path, parsed, words[1])

@@ -81,6 +81,8 @@ class Faults:
         latency_s: How long every request waits to be processed.
         proxy_bytes_max: Bodies above it are refused by a 413 with a page of HTML, as if a proxy
             stood in between; None for no proxy.
+        run_tasks: Tasks are complete as soon as they are added, and so is a job that waits for
+            that, between two requests. Otherwise they stay active.
         everywhere: The rates strike every operation; otherwise only add collection.
     """
 
@@ -112,6 +114,7 @@ class Faults:
     late_s: float = 1.0
     latency_s: float = 0.0
     proxy_bytes_max: int | None = None
+    run_tasks: bool = False
     everywhere: bool = False
 
     def __post_init__(self) -> None:

@@ -6,15 +6,14 @@ over tasks that the filter leaves out, and ten million tasks make it no slower.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import TypeAlias
 from urllib.parse import quote, urlencode
 
 from bulksubmit.emulator.answers import ServiceError
 from bulksubmit.emulator.exchange import Target
-from bulksubmit.emulator.shapes import select, show_task
-from bulksubmit.emulator.store import Job
+from bulksubmit.emulator.store import Job, StoredTask
 
 PAGE_MAX = 1000  # REST reference, maxresults: 1 to 1000, and 1000 if not given.
 
@@ -33,8 +32,19 @@ _JOIN = re.compile(r"(?:and|or)\b")
 _SKIP_TOKEN_HEAD, _SKIP_TOKEN_TAIL = "WATV2:^/=", ":1$1"
 
 
-def list_tasks(origin: str, job: Job, target: Target) -> dict[str, object]:
+def list_tasks(
+    origin: str,
+    job: Job,
+    target: Target,
+    show: Callable[[StoredTask], Mapping[str, object]],
+) -> dict[str, object]:
     """One page: ``value`` and, unless it is the last one, ``odata.nextLink``.
+
+    Args:
+        origin: The service's own URL, without a slash at its end.
+        job: Whose tasks.
+        target: The request line.
+        show: A task as the page is to have it.
 
     Raises:
         ServiceError: InvalidQueryParameterValue.
@@ -45,8 +55,7 @@ def list_tasks(origin: str, job: Job, target: Target) -> dict[str, object]:
     if token is not None:
         ranges = _intersection(ranges, [(_after(_last_id(token)), None)])
     ids = list(islice(_ids(job, ranges), size + 1))
-    names = target.parameter("$select")
-    page: dict[str, object] = {"value": [_show(origin, job, each, names) for each in ids[:size]]}
+    page: dict[str, object] = {"value": [show(_task(job, each)) for each in ids[:size]]}
     if len(ids) > size:
         page["odata.nextLink"] = _next_link(origin, target, ids[size - 1])
     return page
@@ -144,10 +153,10 @@ def _ids(job: Job, ranges: Ranges) -> Iterator[str]:
         yield from job.task_ids(low, high)
 
 
-def _show(origin: str, job: Job, task_id: str, names: str | None) -> Mapping[str, object]:
+def _task(job: Job, task_id: str) -> StoredTask:
     task = job.task(task_id)
     assert task is not None, "the list and the tasks are one"
-    return select(show_task(origin, job, task), names)
+    return task
 
 
 def _page_size(text: str | None) -> int:

@@ -4,24 +4,24 @@ See ``exchange`` for the order in which a shell goes through a request.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from random import Random
-from typing import Protocol
+from typing import Literal, Protocol
 
-import orjson
-
+from bulksubmit.core.taskcheck import Checker
 from bulksubmit.core.wire import API_VERSION, encode_entity, encode_results, to_ticks
 from bulksubmit.emulator import answers
 from bulksubmit.emulator.access import Access
 from bulksubmit.emulator.answers import ServiceError, Stamp
-from bulksubmit.emulator.collection import Adder, check_id, parse_collection
+from bulksubmit.emulator.collection import Adder, check_open, look_at, parse_collection
 from bulksubmit.emulator.exchange import Answer, Call, Operation, Plan, parse_target
 from bulksubmit.emulator.faults import Fault, Faults, TaskScript
+from bulksubmit.emulator.jobs import change_job, check_job_id, properties_of, read_object
 from bulksubmit.emulator.listing import bad_parameter, list_tasks
 from bulksubmit.emulator.record import Record, Seen
 from bulksubmit.emulator.shapes import select, show_job, show_task
-from bulksubmit.emulator.store import Job
+from bulksubmit.emulator.store import Job, StoredTask
 
 API_VERSIONS = frozenset({API_VERSION, "2025-06-01"})
 
@@ -54,6 +54,9 @@ class Service:
         faults: Faults | None = None,
         script: "Script | Iterable[Fault | Answer | None] | None" = None,
         task_script: TaskScript | None = None,
+        unknown_properties: Literal["task", "accept"] = "task",
+        auto_terminate_final: bool = True,
+        hide_secrets: bool = False,
         scheme: str = "http",
     ) -> None:
         """Open an account without jobs.
@@ -65,6 +68,12 @@ class Service:
             script: What goes wrong with which request; a list is gone through by the add
                 collection requests, one each.
             task_script: What goes wrong with which task.
+            unknown_properties: What a task's unknown property leads to: an error of that
+                ``task``, or nothing. What the service does is not documented.
+            auto_terminate_final: A job whose onAllTasksComplete is terminatejob cannot be
+                patched to noaction, as the REST reference says.
+            hide_secrets: Tasks are shown without registry.password, and URLs without their
+                signatures. Whether the service gives these back is not documented.
             scheme: Of the URLs in the answers.
         """
         self.record = Record()
@@ -73,6 +82,9 @@ class Service:
         self._access = access
         self._script = None if script is None else _as_script(script)
         self._task_script = task_script
+        self._checker = Checker(allow_unknown=unknown_properties == "accept")
+        self._auto_terminate_final = auto_terminate_final
+        self._hide_secrets = hide_secrets
         self._scheme = scheme
         self._jobs: dict[str, Job] = {}
         self._calls: Counter[Operation] = Counter()
@@ -89,15 +101,19 @@ class Service:
         Args:
             job_id: Unique in the account, ignoring case.
             now_s: The time, as POSIX time.
-            properties: What else a client would have sent, such as ``poolInfo``.
+            properties: What else a client would have sent, such as ``poolInfo``. With
+                ``onAllTasksComplete`` terminatejob it completes at once, as it has no tasks,
+                unless there is a ``jobManagerTask``.
 
         Raises:
-            ServiceError: if the ID is taken, or not a valid one.
+            ServiceError: if the ID is taken or not a valid one, or a property is not.
         """
-        check_id("id", job_id)
-        if job_id.lower() in self._jobs:
+        checked = properties_of({"poolInfo": {"poolId": "pool"}} | dict(properties or {}))
+        if check_job_id(job_id).lower() in self._jobs:
             raise ServiceError("JobExists")
-        job = Job(job_id, to_ticks(now_s), properties or {"poolInfo": {"poolId": "pool"}})
+        ticks = to_ticks(now_s)
+        job = Job(job_id, ticks, checked, modified_ticks=ticks)
+        job.complete_if_done(ticks=ticks)
         self._jobs[job_id.lower()] = job
         return job
 
@@ -187,6 +203,8 @@ class Service:
                 return self._create_job(body, stamp)
             case Operation.GET_JOB:
                 return self._get_job(call, stamp)
+            case Operation.PATCH_JOB:
+                return self._patch_job(call, body, stamp)
             case Operation.GET_TASK:
                 return self._get_task(call, stamp)
             case Operation.LIST_TASKS:
@@ -200,40 +218,53 @@ class Service:
         tasks = parse_collection(body)
         job = self.job(plan.call.target.job_id)
         adder = Adder(job, stamp, self.faults, plan.fault, self._task_script, self._random)
-        results = adder.add(tasks)
+        check_open(job)
+        results = adder.add(look_at(tasks, self._checker, job))
         return answers.entity(stamp, encode_results(stamp.origin, job.id, results)), len(tasks)
 
     def _create_job(self, body: bytes, stamp: Stamp) -> Answer:
-        try:
-            sent = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise ServiceError("InvalidRequestBody", {"Reason": str(error)}) from error
-        if not isinstance(sent, dict):
-            raise ServiceError("InvalidRequestBody", {"Reason": "A job is a JSON object"})
-        for name in ("id", "poolInfo"):
-            if sent.get(name) is None:
-                raise ServiceError("MissingRequiredProperty", {"PropertyName": name})
-        self.create_job(check_id("id", sent["id"]), now_s=stamp.now_s, properties=sent)
-        return answers.job_created(stamp)
+        sent = read_object(body)
+        job_id = check_job_id(sent.get("id"))
+        job = self.create_job(job_id, now_s=stamp.now_s, properties=properties_of(sent))
+        return answers.job_created(stamp, job.modified_ticks)
 
     def _get_job(self, call: Call, stamp: Stamp) -> Answer:
         job = self.job(call.target.job_id)
         members = select(show_job(stamp.origin, job), call.target.parameter("$select"))
         body = encode_entity(stamp.origin, "jobs/@Element", members)
-        return answers.entity(stamp, body, modified_ticks=job.created_ticks)
+        return answers.entity(stamp, body, modified_ticks=job.modified_ticks)
+
+    def _patch_job(self, call: Call, body: bytes, stamp: Stamp) -> Answer:
+        job = self.job(call.target.job_id)
+        final = self._auto_terminate_final
+        change_job(job, read_object(body), auto_terminate_final=final, ticks=stamp.ticks)
+        return answers.job_changed(stamp, job.id, job.modified_ticks)
 
     def _get_task(self, call: Call, stamp: Stamp) -> Answer:
         job = self.job(call.target.job_id)
         task = job.task(call.target.task_id)
         if task is None:
             raise ServiceError("TaskNotFound")
-        members = select(show_task(stamp.origin, job, task), call.target.parameter("$select"))
+        members = self._show(job, call, stamp)(task)
         body = encode_entity(stamp.origin, "tasks/@Element", members)
         return answers.entity(stamp, body, modified_ticks=task.ticks)
 
     def _list_tasks(self, call: Call, stamp: Stamp) -> Answer:
-        members = list_tasks(stamp.origin, self.job(call.target.job_id), call.target)
+        job = self.job(call.target.job_id)
+        members = list_tasks(stamp.origin, job, call.target, self._show(job, call, stamp))
         return answers.entity(stamp, encode_entity(stamp.origin, "tasks", members))
+
+    def _show(
+        self, job: Job, call: Call, stamp: Stamp
+    ) -> Callable[[StoredTask], Mapping[str, object]]:
+        """How a call wants to see a job's tasks."""
+        names = call.target.parameter("$select")
+
+        def show(task: StoredTask) -> Mapping[str, object]:
+            members = show_task(stamp.origin, job, task, hide_secrets=self._hide_secrets)
+            return select(members, names)
+
+        return show
 
     def _draw_fault(self, call: Call) -> Fault | None:
         if call.operation is Operation.ADD_TASK_COLLECTION or self.faults.everywhere:
@@ -283,7 +314,7 @@ def _check_head(call: Call) -> None:
     # Whether zero and less are refused is not documented.
     if timeout is not None and not (timeout.isascii() and timeout.isdigit() and int(timeout) > 0):
         raise bad_parameter("timeout", timeout, "Timeout must be a positive number of seconds")
-    if call.method == "POST" and "content-length" not in call.headers:
+    if call.method in {"PATCH", "POST"} and "content-length" not in call.headers:
         raise ServiceError("MissingContentLengthHeader")
 
 

@@ -1,28 +1,41 @@
 """Jobs and tasks as the service shows them: what was sent, and what it fills in."""
 
 from collections.abc import Mapping
+from enum import Enum
+from functools import cache
 
 import orjson
 
+from bulksubmit.core.taskfields import Field, fields_of
+from bulksubmit.core.taskspec import ContainerRegistry, TaskAddParameter
+from bulksubmit.core.taskterms import Definition, FieldKind, OutputFileUploadCondition
 from bulksubmit.core.wire import etag, timestamp
 from bulksubmit.emulator.answers import ServiceError
-from bulksubmit.emulator.store import Job, StoredTask
+from bulksubmit.emulator.store import Job, JobState, StoredTask
 
 _NO_LIMIT = "P10675199DT2H48M5.4775807S"  # The largest .NET TimeSpan, as recorded.
 _NO_CONSTRAINTS = {"maxWallClockTime": _NO_LIMIT, "maxTaskRetryCount": 0}
 
+# The service's own spelling, where it is not the reference's. TaskSuccess is recorded, the other
+# two are inferred from it.
+_SPELLING: dict[Enum, str] = {
+    OutputFileUploadCondition.TASK_SUCCESS: "TaskSuccess",
+    OutputFileUploadCondition.TASK_FAILURE: "TaskFailure",
+    OutputFileUploadCondition.TASK_COMPLETION: "TaskCompletion",
+}
+
 
 def show_job(origin: str, job: Job) -> dict[str, object]:
     """A CloudJob, its members in the recorded order."""
-    created = timestamp(job.created_ticks)
-    sent = {name: value for name, value in job.properties.items() if name != "id"}
+    created, modified = timestamp(job.created_ticks), timestamp(job.modified_ticks)
+    sent = dict(job.properties)
     pool_info = sent.pop("poolInfo", {})
     pool_id = pool_info.get("poolId") if isinstance(pool_info, dict) else None
     head: dict[str, object] = {
         "id": job.id,
         "url": f"{origin}/jobs/{job.id}",
-        "eTag": etag(job.created_ticks),
-        "lastModified": created,
+        "eTag": etag(job.modified_ticks),
+        "lastModified": modified,
         "creationTime": created,
         "state": job.state.value,
         "stateTransitionTime": created,
@@ -32,17 +45,31 @@ def show_job(origin: str, job: Job) -> dict[str, object]:
         "allowTaskPreemption": sent.pop("allowTaskPreemption", False),
         "constraints": _filled(_NO_CONSTRAINTS, sent.pop("constraints", None)),
     }
+    execution = {"startTime": created, "poolId": pool_id}
+    if job.state is JobState.COMPLETED:
+        head["stateTransitionTime"] = modified
+        execution |= {"endTime": modified, "terminateReason": "AllTasksCompleted"}
+    sent.pop("onAllTasksComplete", None)
+    sent.pop("onTaskFailure", None)
     tail = {
         "poolInfo": pool_info,
-        "executionInfo": {"startTime": created, "poolId": pool_id},
-        "onAllTasksComplete": sent.pop("onAllTasksComplete", "noaction"),
-        "onTaskFailure": sent.pop("onTaskFailure", "noaction"),
+        "executionInfo": execution,
+        "onAllTasksComplete": job.on_all_tasks_complete,
+        "onTaskFailure": job.on_task_failure,
     }
     return head | sent | tail
 
 
-def show_task(origin: str, job: Job, task: StoredTask) -> dict[str, object]:
-    """A CloudTask, its members in the recorded order.
+def show_task(
+    origin: str, job: Job, task: StoredTask, *, hide_secrets: bool = False
+) -> dict[str, object]:
+    """A CloudTask, its members in the recorded order, words in the service's own spelling.
+
+    Args:
+        origin: The service's own URL, without a slash at its end.
+        job: Where it is.
+        task: It.
+        hide_secrets: Leave out registry.password, and the query of URLs with a signature.
 
     Raises:
         ServiceError: InternalError if what was sent cannot be shown, such as 1e999: the bytes of
@@ -52,18 +79,19 @@ def show_task(origin: str, job: Job, task: StoredTask) -> dict[str, object]:
         sent: dict[str, object] = orjson.loads(task.body)
     except orjson.JSONDecodeError as error:
         raise ServiceError("InternalError") from error
+    _respell(sent, TaskAddParameter, hide_secrets=hide_secrets)
     created = timestamp(task.ticks)
     task_id = sent.pop("id")
     head: dict[str, object] = {"id": task_id}
     if "displayName" in sent:
         head["displayName"] = sent.pop("displayName")
+    state, execution = _progress(task, created)
     head |= {
         "url": f"{origin}/jobs/{job.id}/tasks/{task_id}",
         "eTag": etag(task.ticks),
         "creationTime": created,
         "lastModified": created,
-        "state": "active",
-        "stateTransitionTime": created,
+        **state,
         "commandLine": sent.pop("commandLine"),
     }
     auto_user = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
@@ -71,10 +99,11 @@ def show_task(origin: str, job: Job, task: StoredTask) -> dict[str, object]:
     tail = {
         "userIdentity": sent.pop("userIdentity", None) or auto_user,
         "constraints": _filled(limits, sent.pop("constraints", None)),
-        "requiredSlots": sent.pop("requiredSlots", 1),
-        "executionInfo": {"retryCount": 0, "requeueCount": 0},
+        "requiredSlots": sent.pop("requiredSlots", None) or 1,
+        "executionInfo": execution,
     }
-    return head | {name: value for name, value in sent.items() if value is not None} | tail
+    members = head | sent | tail
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def select(members: Mapping[str, object], names: str | None) -> Mapping[str, object]:
@@ -88,3 +117,67 @@ def select(members: Mapping[str, object], names: str | None) -> Mapping[str, obj
 def _filled(defaults: Mapping[str, object], sent: object) -> dict[str, object]:
     given = sent if isinstance(sent, dict) else {}
     return {**defaults, **{name: value for name, value in given.items() if value is not None}}
+
+
+def _progress(task: StoredTask, created: str) -> tuple[dict[str, object], dict[str, object]]:
+    """A task's state and executionInfo; a task runs in no time."""
+    counts: dict[str, object] = {"retryCount": 0, "requeueCount": 0}
+    if not task.completed:
+        return {"state": "active", "stateTransitionTime": created}, counts
+    state: dict[str, object] = {
+        "state": "completed",
+        "stateTransitionTime": created,
+        "previousState": "running",
+        "previousStateTransitionTime": created,
+    }
+    times = {"startTime": created, "endTime": created}
+    return state, {**times, "exitCode": 0, **counts, "result": "success"}
+
+
+def _respell(sent: object, definition: type[Definition], *, hide_secrets: bool) -> None:
+    """Put what was sent into the service's own words, in place.
+
+    What is not of the form that the reference gives is left alone.
+    """
+    if not isinstance(sent, dict):
+        return
+    for name, field in _respelled(definition, hide_secrets=hide_secrets).items():
+        value = sent.get(name)
+        if value is None:
+            continue
+        if definition is ContainerRegistry and name == "password":
+            del sent[name]
+            continue
+        each = value if isinstance(value, list) else [value]
+        if field.definition is not None:
+            for item in each:
+                _respell(item, field.definition, hide_secrets=hide_secrets)
+        else:
+            shown = [_reworded(item, field) for item in each]
+            sent[name] = shown if isinstance(value, list) else shown[0]
+
+
+@cache
+def _respelled(definition: type[Definition], *, hide_secrets: bool) -> Mapping[str, Field]:
+    """The fields of a definition of which something may be shown otherwise than it was sent."""
+    kinds = {FieldKind.ENUM, FieldKind.URL} if hide_secrets else {FieldKind.ENUM}
+    found = {}
+    for name, field in fields_of(definition).items():
+        inner = field.definition and _respelled(field.definition, hide_secrets=hide_secrets)
+        secret = hide_secrets and definition is ContainerRegistry and name == "password"
+        if field.kind in kinds or inner or secret:
+            found[name] = field
+    return found
+
+
+def _reworded(value: object, field: Field) -> object:
+    if not isinstance(value, str):
+        return value
+    if field.words is None:
+        url, _, query = value.partition("?")
+        return url if "sig=" in query else value
+    try:
+        word = field.words(value)
+    except ValueError:
+        return value
+    return _SPELLING.get(word, word.value)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
 
+import orjson
 import pytest
 from click.testing import CliRunner
 
@@ -32,13 +33,15 @@ LINE = re.compile(
 
 
 @contextmanager
-def running(*arguments: str, key: str | None = None) -> Iterator[subprocess.Popen[str]]:
+def running(
+    *arguments: str, key: str | None = None, jobs: tuple[str, ...] = ("--job", "j1", "--job", "j2")
+) -> Iterator[subprocess.Popen[str]]:
     """The process; ended by SIGTERM if nothing else ends it."""
     environment = {name: text for name, text in os.environ.items() if name != KEY_VARIABLE}
     if key is not None:
         environment[KEY_VARIABLE] = key
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, "--job", "j1", "--job", "j2", *arguments],
+        [sys.executable, "-c", RUN, *jobs, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -59,9 +62,13 @@ def read_line(process: subprocess.Popen[str]) -> re.Match[str]:
     return match
 
 
-def add_signed(endpoint: str, account: str, key: str) -> int:
+def add_signed(endpoint: str, account: str, key: str, body: bytes = make_body("a")) -> int:
     """The status of one signed request."""
-    body = make_body("a")
+    return send_signed(endpoint, account, key, body)[0]
+
+
+def send_signed(endpoint: str, account: str, key: str, body: bytes) -> tuple[int, bytes]:
+    """The answer's status and body."""
     path, _, query = ADD.partition("?")
     headers = {
         "content-length": str(len(body)),
@@ -74,8 +81,7 @@ def add_signed(endpoint: str, account: str, key: str) -> int:
     headers["Authorization"] = f"SharedKey {account}:{signature}"
     request = urllib.request.Request(f"{endpoint}{ADD}", body, headers)  # noqa: S310  Loopback.
     with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310  Loopback.
-        status: int = response.status
-        return status
+        return response.status, response.read()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -90,6 +96,21 @@ def test_it_serves_until_told_to_stop(number: signal.Signals) -> None:
     assert status == 200
     assert (line["account"], line["given"]) == ("mine", None)
     assert (process.returncode, rest) == (0, "")
+
+
+def test_jobs_and_rules_of_the_command_line(tmp_path: Path) -> None:
+    """A job in short, one from a file, and a service that accepts unknown properties."""
+    path = tmp_path / "job.json"
+    job = {"id": "j2", "poolInfo": {"poolId": "p"}, "onAllTasksComplete": "terminatejob"}
+    path.write_bytes(orjson.dumps(job))
+    flags = ("--job", "j1,usesTaskDependencies=true,displayName=one", "--job-json", str(path))
+    task = {"id": "a", "commandLine": "x", "dependsOn": {"taskIds": ["b"]}, "new": 1}
+    with running("--unknown-properties", "accept", jobs=flags) as process:
+        line = read_line(process)
+        body = orjson.dumps({"value": [task]})
+        status, answer = send_signed(line["endpoint"], line["account"], line["key"], body)
+
+    assert (status, orjson.loads(answer)["value"][0]["status"]) == (200, "Success")
 
 
 def test_a_given_key_is_not_shown() -> None:
@@ -124,6 +145,12 @@ def test_a_key_from_a_file_goes_first(tmp_path: Path) -> None:
         (["--drop-after", "0.7", "--busy", "0.7"], "at most one fault strikes"),
         (["--job", "a b"], "letters, digits"),
         (["--job", "j", "--job", "J"], "JobExists"),
+        (["--job", "j,usesTaskDependencies"], "no name=value"),
+        (["--job", "j,usesTaskDependencies=yes"], "true or false"),
+        (["--job", "j,priority=1,priority=2"], "no name=value"),
+        (["--job", "j,usesTaskDependancies=true"], "UnsupportedProperty"),
+        (["--job-json", "missing"], "does not exist"),
+        (["--unknown-properties", "refuse"], "not one of"),
         (["--account-key-file", "missing"], "does not exist"),
     ],
 )
@@ -133,6 +160,19 @@ def test_bad_usage(arguments: list[str], message: str) -> None:
 
     assert result.exit_code == 2
     assert message in " ".join(result.output.split())
+
+
+def test_a_job_file_that_is_no_job(tmp_path: Path) -> None:
+    """The file is named, and what is wrong with it."""
+    path = tmp_path / "job.json"
+    path.write_text('{"poolInfo": {}}')
+
+    result = CliRunner().invoke(emulator, ["--job-json", str(path)], env={KEY_VARIABLE: None})
+
+    assert result.exit_code == 2
+    output = "".join(result.output.split())
+    assert str(path) in output
+    assert "MissingRequiredProperty,PropertyName:id" in output
 
 
 def test_a_bad_key_is_not_quoted() -> None:

@@ -176,7 +176,8 @@ def test_sorted_ids_stay_sorted_in_few_runs() -> None:
 def test_what_cannot_be_shown_is_an_internal_error(value: bytes) -> None:
     """A body is kept unparsed: one that cannot be read back is found out when someone asks."""
     service = make_service()
-    add(service, b'{"value":[{"id":"a","commandLine":"x","requiredSlots":%s}]}' % value)
+    body = b'{"id":"a","commandLine":"x","newProperty":%s}' % value
+    service.job("j1").add("a", body, ticks=0)
 
     answer = answer_of(service, "GET", f"/jobs/j1/tasks/a?{VERSION}")
 

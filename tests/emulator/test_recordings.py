@@ -6,6 +6,7 @@ layout do not.
 
 import json
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -108,7 +109,8 @@ def service_for(name: str) -> Service:
     service = Service(random=Random(5), scheme="https")
     words = urlsplit(recording(name)["request"]["url"]).path.split("/")
     if len(words) > 2 and "jobnotfound" not in name:
-        service.create_job(words[2], now_s=NOW_S)
+        depends = {"usesTaskDependencies": "dependsOn" in str(recording(name)["request"]["body"])}
+        service.create_job(words[2], now_s=NOW_S, properties=depends)
     return service
 
 
@@ -122,6 +124,32 @@ def test_add_collection(name: str) -> None:
     answer = replay(service, name, OVERSIZED if "413" in name else None)
 
     assert_alike(answer, name)
+
+
+def test_a_bad_value() -> None:
+    """A value that is none is an error of its task; the Reason is in our own words."""
+    name = "03-add-invalid-property-value"
+    answer = replay(service_for(name), name)
+
+    in_its_words = re.sub(
+        rb'"resourceFiles\[0\]\.httpUrl is .*, such as [^"]*"',
+        b'"The specified HttpUrl is not a valid URI"',
+        answer.body.replace(b'\\"', b"'"),
+    )
+    assert_alike(replace(answer, body=in_its_words), name)
+
+
+def test_patch_job() -> None:
+    """200 with an empty body; DataServiceId names the job, other than when it is created."""
+    name = "32-job-patch-200"
+    service = service_for(name)
+
+    answer = replay(service, name)
+
+    assert_alike(answer, name)
+    recorded = urlsplit(recorded_headers(name)["dataserviceid"]).path
+    assert urlsplit(answer.headers["DataServiceId"]).path == recorded
+    assert service.job("job123").on_all_tasks_complete == "terminatejob"
 
 
 def test_job_completed() -> None:
