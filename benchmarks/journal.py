@@ -15,6 +15,8 @@ from pathlib import Path
 from random import Random
 from statistics import median
 
+import msgspec
+
 from benchmarks.flood import KEY, Case, bar, child_environment, emulator, machine
 from benchmarks.measure import run_measured
 from benchmarks.task_file import task_file
@@ -24,8 +26,8 @@ from bulksubmit.emulator import Access, Service
 from bulksubmit.emulator.exchange import Call, Operation
 from bulksubmit.emulator.server import serve
 from bulksubmit.journal import FILE, Identity, Journal, NoJournal
-from bulksubmit.producer.identity import digest
-from bulksubmit.producer.lines import BLOCK_BYTES
+from bulksubmit.producer.opening import BLOCK_BYTES
+from bulksubmit.producer.spec import SourceSpec, fingerprint
 
 TASK_BYTES = 300
 _LINE_BYTES = TASK_BYTES + 1
@@ -69,7 +71,7 @@ def in_isolation(folder: Path, *, tasks: int, rate: int) -> Taken:
         rate: Requests a second, of a clock that is ours.
     """
     clock, bytes_max = Clock(), 0
-    journal = Journal.begin(folder, identity(Path("tasks.jsonl"), 0, ""), clock)
+    journal = Journal.begin(folder, identity(None), clock)
 
     def weigh() -> None:
         nonlocal bytes_max
@@ -79,7 +81,7 @@ def in_isolation(folder: Path, *, tasks: int, rate: int) -> Taken:
     bare_s = _requests(NoJournal(), clock, tasks, rate)
     journal.close()
     folder = folder.with_name(f"{folder.name}-weighed")
-    weighed = Journal.begin(folder, identity(Path("tasks.jsonl"), 0, ""), clock)
+    weighed = Journal.begin(folder, identity(None), clock)
     _requests(weighed, clock, tasks, rate, weigh)
     weighed.end("converged")
     weighed.close()
@@ -123,16 +125,17 @@ def files_bytes(folder: Path) -> int:
     return sum(part.stat().st_size for part in parts if part.exists())
 
 
-def identity(source: Path, size: int, source_digest: str, endpoint: str = "") -> Identity:
-    """What a journal is about."""
+def identity(source: Path | None, endpoint: str = "") -> Identity:
+    """What a journal is about; None if no resume is going to ask."""
+    spec = SourceSpec(files=(str(source),) if source else ()).expanded()
+    files = [fingerprint(path) for path in spec.files]
     return Identity(
         run_id="20260101-000000-0000",
         job_id=_JOB,
         endpoint=endpoint,
-        source=str(source),
-        source_bytes=size,
-        source_mtime_ns=source.stat().st_mtime_ns if size else 0,
-        source_digest=source_digest,
+        source=spec.label,
+        source_spec=spec.to_json(),
+        source_files=msgspec.json.encode(files).decode(),
         begun_at="2026-01-01T00:00:00+00:00",
         version="0",
     )
@@ -179,8 +182,8 @@ async def time_to_go_on(folder: Path, source: Path, *, tasks: int) -> float:
 
 def _half_done(folder: Path, source: Path, tasks: int, endpoint: str) -> None:
     """A run that was killed in the middle: its first half is settled, but for a few tasks."""
-    half, size = tasks // 2, source.stat().st_size
-    begun = identity(source.resolve(), size, digest(str(source)), endpoint)
+    half = tasks // 2
+    begun = identity(source, endpoint)
     journal = Journal.begin(folder, begun, time.monotonic)
     for end in range(BLOCK_BYTES, half * _LINE_BYTES, BLOCK_BYTES):
         ordinal = end // _LINE_BYTES

@@ -211,6 +211,11 @@ def unreadable() -> Iterator[JournalError]:
             yield run
 
 
+def held_by(run: Kept) -> str | None:
+    """What a run has yet to give back to its job; see Look.held."""
+    return _look(run).held
+
+
 def left_over(name: str) -> Path | None:
     """The folder of a run, by its whole name, that cannot be read and is in nobody's use."""
     folder = run_folder(name)

@@ -1,7 +1,7 @@
 """A look at the whole of a source, without sending anything: every problem of every item."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 from anyio import to_thread
 
-from bulksubmit.core.model import Invalid, Kind, Problem
+from bulksubmit.core.model import Invalid, Kind, Problem, Task
 from bulksubmit.producer.duplicates import DuplicateCheck, Lines, texts_of
 from bulksubmit.producer.source import Block, Source, Warned
 
@@ -54,13 +54,20 @@ class IdWatch:
         self._source = source
         self._check, self._lines = DuplicateCheck(folder), Lines()
 
-    def add(self, block: Block) -> None:
+    def add(self, block: Block, *, invalid_too: bool = False) -> None:
         """Take in the next block.
+
+        Args:
+            block: The next one.
+            invalid_too: Also the IDs of items that are no tasks for another reason.
 
         Raises:
             OutputError: if the temporary file cannot be written; there is no use going on.
         """
-        self._check.add(block.tasks, block.after.ordinal)
+        items: Sequence[Task | Invalid] = block.tasks
+        if invalid_too and block.invalid:
+            items = [item for item in block.items if item.id]
+        self._check.add(items, block.after.ordinal)
         self._lines.add(block.after)
 
     async def find(self) -> tuple[int, list[tuple[str, str, str]]]:
@@ -113,7 +120,7 @@ async def survey(
                     found.count(problem)
                     tell(where, getattr(item, "id", ""), problem)
             if dedupe:
-                watch.add(block)
+                watch.add(block, invalid_too=True)
 
         await source.read(look)
         if dedupe:

@@ -152,10 +152,10 @@ def as_user_of(account: Account) -> dict[str, str]:
     }
 
 
-async def submit(account: Account, source: str | Path, *args: str | Path, **given: Any) -> Ended:
+async def submit(account: Account, *args: str | Path, **given: Any) -> Ended:
     """``bulksubmit submit`` to the account's job, to its end; the report as JSON."""
     return await bulksubmit(
-        *("submit", source, "--job-id", JOB_ID, "--output", "json", *args),
+        *("submit", *args, "--job-id", JOB_ID, "--output", "json"),
         env=as_user_of(account),
         **given,
     )

@@ -16,9 +16,8 @@ IDENTITY = Identity(
     job_id="night-1",
     endpoint="https://myaccount.westeurope.batch.azure.com",
     source="/data/tasks.jsonl",
-    source_bytes=123_456,
-    source_mtime_ns=1_700_000_000_000_000_000,
-    source_digest="00ff",
+    source_spec='{"files":["/data/tasks.jsonl"]}',
+    source_files='[{"bytes":123456,"changed":"17","digest":"00ff"}]',
     begun_at="2026-01-31T23:59:59+00:00",
     version="1.0",
 )

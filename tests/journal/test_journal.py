@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 
 from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.model import Verdict
+from bulksubmit.database import is_locked
 from bulksubmit.errors import JournalError
 from bulksubmit.journal import (
     COMMIT_PERIOD_S,
     FILE,
     STRIDE_MIN,
     NoJournal,
-    is_locked,
 )
 from tests.journal.helpers import (
     IDENTITY,
@@ -116,6 +116,7 @@ def test_what_was_not_committed_is_lost(folder: Path) -> None:
 def test_a_person_can_read_it(folder: Path) -> None:
     """``sqlite3 run.db`` shows what happened by views with readable columns."""
     with closing(begun(folder)) as journal:
+        journal.file_of = lambda _: "tasks.jsonl"
         writer = Writer(journal)
         writer.record(outcomes_of(range(5)))
         writer.record(outcomes_of([5], Verdict.REJECTED))
@@ -133,6 +134,7 @@ def test_a_person_can_read_it(folder: Path) -> None:
     assert summary.items() >= {**wanted, **counted, "ended": "interrupted by SIGINT"}.items()
     assert exceptions == [
         {
+            "file": "tasks.jsonl",
             "line": 6,
             "task": "t5",
             "verdict": "rejected",

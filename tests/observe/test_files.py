@@ -39,7 +39,9 @@ def record(files: Files, outcomes: list[Outcome]) -> None:
 def make_files(tmp_path: Path) -> Callable[..., Files]:
     def make(*, rejects: Path | None = None, results: Path | None = None) -> Files:
         default = tmp_path / "state" / "runs" / "run-1" / "rejects.ndjson"
-        return Files("tasks.jsonl", rejects=rejects, rejects_default=default, results=results)
+        return Files(
+            lambda _: "tasks.jsonl", rejects=rejects, rejects_default=default, results=results
+        )
 
     return make
 

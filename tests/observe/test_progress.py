@@ -23,7 +23,7 @@ def progress(
     bytes_total: int | None = None,
 ) -> Progress:
     read = Place(so_far.total, bytes_read, so_far.total + 1)
-    return Progress(so_far, in_flight, retrying, read, bytes_total)
+    return Progress(so_far, in_flight, retrying, read, bytes_read, bytes_total)
 
 
 # --- The line ------------------------------------------------------------------------------------
