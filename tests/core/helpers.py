@@ -16,12 +16,15 @@ from bulksubmit.core.model import (
     BatchError,
     Bounds,
     Converged,
+    ErrorDetail,
     ErrorMessage,
     GiveUp,
+    Lost,
     OnExists,
     Outcome,
     ReadBack,
     Reading,
+    Refused,
     Reply,
     Send,
     Task,
@@ -204,7 +207,7 @@ def simulate(
         until_s: When to stop looking.
     """
     run = Simulated([], [], None, 0.0)
-    replies: list[tuple[float, int, Callable[..., list[Outcome]]]] = []
+    replies: list[tuple[float, int, partial[list[Outcome]]]] = []
     blocks, tie = deque(source), itertools.count()
     while run.now_s < until_s:
         while blocks and blocks[0][0] <= run.now_s:
@@ -234,3 +237,29 @@ def simulate(
             run.ended = step
             break
     return run
+
+
+# --- Taken IDs ---------------------------------------------------------------------------------
+
+INVALID = Refused("InvalidPropertyValue", "Odd.", (ErrorDetail("PropertyName", "x"),), "r-2")
+
+
+def told_exists(reconciler: Reconciler, attempt: Attempt, now_s: float) -> list[Outcome]:
+    """The answer to an attempt: each of its IDs is taken."""
+    exists = answered(attempt.tasks, "ClientError", "TaskExists")
+    return reconciler.settle(attempt, exists, now_s=now_s)
+
+
+def doubted(reconciler: Reconciler) -> tuple[Attempt, float]:
+    """The second attempt of all tasks, the first having been sent at 0 s and lost at 1 s."""
+    first = sent(reconciler, 0.0)
+    reconciler.settle(first, Lost("read timeout", sent=True), now_s=1.0)
+    return sent_next(reconciler, 1.0)
+
+
+def rejected_alone(reconciler: Reconciler, attempt: Attempt, now_s: float, how: str) -> None:
+    """The one task of an attempt is refused: by its result, or as the only one of a request."""
+    error = BatchError(INVALID.code, ErrorMessage("en", INVALID.message), INVALID.values)
+    result = Answered([TaskResult(attempt.tasks[0].id, "ClientError", error)], INVALID.request_id)
+    reply = INVALID if how == "refused" else result
+    assert reconciler.settle(attempt, reply, now_s=now_s) == []

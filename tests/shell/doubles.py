@@ -4,17 +4,20 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field
 from random import Random
+from typing import IO
 
 import anyio
 
 from bulksubmit.core.account import Place
 from bulksubmit.core.events import Event, Observer, RequestEnded
 from bulksubmit.core.model import Attempt, Lost, Outcome, Reply, Task
-from bulksubmit.core.wire import Job
+from bulksubmit.core.taskcheck import Checker
+from bulksubmit.core.wire import Job, ListedTask, TaskPage, TaskRange
 from bulksubmit.journal import NoJournal
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source
-from bulksubmit.producer.source import Admit, AnySource, Done, Source
+from bulksubmit.producer.source import Admit, AnySource, Block, Done, Source
+from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.runs import Run, new_run_id, run_folder
 from bulksubmit.service.replies import Unavailable
 from bulksubmit.settings import Settings
@@ -35,6 +38,11 @@ def rejects(attempt: Attempt, _now_s: float) -> Reply:
     return answered(attempt.tasks, "ClientError", "InvalidPropertyValue")
 
 
+def exists(attempt: Attempt, _now_s: float) -> Reply:
+    """Every ID is taken."""
+    return answered(attempt.tasks, "ClientError", "TaskExists")
+
+
 def server_errors(attempt: Attempt, _now_s: float) -> Reply:
     """Every task ends in a servererror."""
     return answered(attempt.tasks, "ServerError", "InternalError")
@@ -53,6 +61,11 @@ class FakeService:
         reply_s: How long an answer takes, each or by its attempt.
         job: What it says of the job; an exception is raised.
         job_s: How long it takes to say so.
+        patched: What the job's onAllTasksComplete was set to, one after the other.
+        patch: What it says to that; an exception is raised.
+        held: The tasks that it shows, by folded ID; what it adds is not among them.
+        list_s: How long it takes to list some.
+        listed: What was to be listed, in order; an exception in ``refusal`` is raised then.
         observer: Told of each attempt as it ends, like a Transport's.
         sent: Every attempt, in order, with its time.
         in_flight: Attempts not answered yet.
@@ -66,15 +79,54 @@ class FakeService:
         self.reply, self.reply_s = reply, reply_s
         self.job: Job | Unavailable | Exception = Job("job-1", "active")
         self.job_s = 0.0
+        self.patched: list[str] = []
+        self.patch: Unavailable | Exception | None = None
+        self.held: dict[str, bytes] = {}
+        self.list_s = 1.0
+        self.listed: list[TaskRange | str] = []
+        self.refusal: Exception | None = None
         self.observer: Observer = lambda _: None
         self.sent: list[tuple[float, Attempt]] = []
         self.in_flight = self.in_flight_peak = self.ended = 0
+
+    async def patch_job(self, on_all_tasks_complete: str) -> Unavailable | None:
+        if isinstance(self.patch, Exception):
+            raise self.patch
+        if self.patch is None:
+            self.patched.append(on_all_tasks_complete)
+        return self.patch
 
     async def get_job(self) -> Job | Unavailable:
         await anyio.sleep(self.job_s)
         if isinstance(self.job, Exception):
             raise self.job
         return self.job
+
+    async def list_tasks(
+        self, link: str | None = None, *, within: TaskRange | None = None
+    ) -> TaskPage | Unavailable:
+        assert within is not None
+        assert link is None
+        await self._look_up(within)
+        ids = sorted(i for i in self.held if within.first <= i <= within.last)
+        page = [ListedTask(task_id, self.held[task_id]) for task_id in ids[: within.page_max]]
+        return TaskPage(page, "more" if len(ids) > len(page) else None)
+
+    async def get_task(self, task_id: str) -> ListedTask | Unavailable | None:
+        await self._look_up(task_id)
+        body = self.held.get(task_id.lower())
+        return None if body is None else ListedTask(task_id, body)
+
+    async def _look_up(self, what: TaskRange | str) -> None:
+        self.listed.append(what)
+        self.in_flight += 1
+        self.in_flight_peak = max(self.in_flight_peak, self.in_flight)
+        try:
+            await anyio.sleep(self.list_s)
+        finally:
+            self.in_flight -= 1
+        if self.refusal:
+            raise self.refusal
 
     async def add(self, attempt: Attempt) -> Reply:
         self.sent.append((anyio.current_time(), attempt))
@@ -134,17 +186,28 @@ class Blocks:
     error: Exception | None = None
     name: str = "blocks"
     bytes_total: int | None = None
-    path: str | None = None
+    bytes_read: int = 0
+    spec: SourceSpec | None = None
+    checker: Checker = field(default_factory=Checker)
     admitted: list[Task] = field(default_factory=list)
 
     async def read(self, admit: Admit, done: Done | None = None) -> None:
         assert done is None
         for pause_s, tasks in self.blocks:
             await anyio.sleep(pause_s)
-            await admit(tasks, Place(tasks[-1].ordinal + 1, 0, tasks[-1].line + 1))
+            await admit(Block(tasks, Place(tasks[-1].ordinal + 1, 0, tasks[-1].line + 1)))
             self.admitted += tasks
         if self.error:
             raise self.error
+
+    async def copy(self, to: IO[bytes]) -> None:
+        to.write(b"".join(task.body + b"\n" for _, tasks in self.blocks for task in tasks))
+
+    def file_of(self, ordinal: int) -> str:  # noqa: ARG002 - as Source has it
+        return self.name
+
+    def where(self, ordinal: int, line: int) -> str:  # noqa: ARG002 - as Source has it
+        return f"{self.name}:{line}"
 
     def close(self) -> None:
         pass
@@ -234,6 +297,7 @@ async def flood(
     *,
     beside: Beside | None = None,
     pause_s: float = 0.0,
+    observer: Callable[[Event], None] = lambda _: None,
 ) -> Ended:
     """Run a submission to its end.
 
@@ -243,10 +307,11 @@ async def flood(
         settings: How.
         beside: Runs along with it, and is cut off at its end.
         pause_s: How long the consumer takes for each outcome.
+        observer: Told of each event.
     """
     opened = source if isinstance(source, Blocks) else open_source(source)
     with closing(opened):
-        async with running(make_submission(opened, service, settings)) as outcomes:
+        async with running(make_submission(opened, service, settings, observer)) as outcomes:
             taken, error = await take_all(outcomes, beside, pause_s)
     report = outcomes.report
     assert_adds_up(report)

@@ -12,9 +12,10 @@ from bulksubmit.core.model import Attempt, Lost, Outcome, Reply, Throttled, Verd
 from bulksubmit.core.pacing import FixedLimit
 from bulksubmit.core.reconciler import Reconciler
 from bulksubmit.errors import NotConverged, Refusal, ServiceRefused
-from bulksubmit.pool import Pool, Signal
+from bulksubmit.pool import Pool, Record, Signal
+from bulksubmit.verify import TaskReader
 from tests.core.helpers import answered, make_reconciler, make_tasks
-from tests.shell.doubles import FakeService, adds
+from tests.shell.doubles import FakeService, adds, exists
 from tests.virtual import START_S, run_virtual
 
 
@@ -26,7 +27,9 @@ class Kept:
         self.delivered: list[Outcome] = []
         self._deliver_s = deliver_s
 
-    def record(self, _attempt: Attempt, outcomes: list[Outcome]) -> None:
+    def record(self, outcomes: list[Outcome], *, in_order: bool) -> None:
+        ordinals = [outcome.ordinal for outcome in outcomes]
+        assert not in_order or ordinals == sorted(ordinals)
         self.recorded += outcomes
 
     async def deliver(self, outcomes: list[Outcome]) -> None:
@@ -42,11 +45,12 @@ def make_pool(
     limit: int,
     drain_s: float = 10.0,
     before: Callable[[Attempt], None] = lambda _: None,
-    record: Callable[[Attempt, list[Outcome]], None] | None = None,
+    record: Record | None = None,
 ) -> Pool:
     return Pool(
         reconciler,
         service,
+        TaskReader(service),
         FixedLimit(limit),
         before=before,
         record=record or kept.record,
@@ -240,6 +244,78 @@ def test_a_refusal_of_all_drains_the_others() -> None:
     reconciler.check()
 
 
+def test_a_read_back_takes_a_place_in_flight() -> None:
+    """
+    Two collections of taken IDs, one at a time, a second each, and then a list of five seconds:
+    seven seconds, and never more than one request.
+    """
+    service, kept = FakeService(exists), Kept()
+    tasks = make_tasks(200)
+    service.held = {task.id: task.body for task in tasks}
+    service.list_s = 5.0
+
+    _, took_s = run_virtual(make_pool(make_reconciler(tasks), service, kept, limit=1).run)
+
+    assert took_s == 2 * 1 + 5
+    assert service.in_flight_peak == 1
+    assert {outcome.verdict for outcome in kept.delivered} == {Verdict.EXISTED}
+    assert len(kept.delivered) == len(kept.recorded) == 200
+
+
+def test_a_refusal_to_list_ends_the_run() -> None:
+    """
+    If the service will not list, the run ends as if it would not add, the other answers in
+    flight are taken in, and nothing of what was to be read back is settled.
+    """
+    refused = ServiceRefused(Refusal.AUTHENTICATION, "AuthenticationFailed", "no")
+
+    def some_exist(attempt: Attempt, now_s: float) -> Reply:
+        return exists(attempt, now_s) if attempt.number == 1 else adds(attempt, now_s)
+
+    service, kept = FakeService(some_exist, reply_s=lambda attempt: attempt.number), Kept()
+    service.refusal, service.list_s = refused, 0.5
+    reconciler = make_reconciler(make_tasks(200))
+    pool = make_pool(reconciler, service, kept, limit=2)
+
+    _, took_s = run_virtual(pool.run)
+
+    assert took_s == 2
+    assert pool.error is refused
+    assert len(service.listed) == 1
+    assert len(kept.delivered) == 100
+    assert (reconciler.unsettled, reconciler.in_doubt) == (100, 100)
+    reconciler.check()
+
+
+def test_stopping_waits_for_a_read_back_too() -> None:
+    """
+    A read-back in flight is an answer in flight: a stopped pool takes it in, and begins none.
+    """
+    service, kept = FakeService(exists), Kept()
+    tasks = make_tasks(200)
+    service.held = {task.id: task.body for task in tasks}
+    service.list_s = 5.0
+    reconciler = make_reconciler(tasks[:100], sealed=False)
+    pool = make_pool(reconciler, service, kept, limit=2)
+
+    async def run() -> None:
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(pool.run)
+            await anyio.sleep(2)  # The first hundred is being read by now.
+            reconciler.admit(tasks[100:200])
+            pool.work.set()
+            await anyio.sleep(0.5)
+            pool.stop()
+
+    _, took_s = run_virtual(run)
+
+    assert took_s == 1 + 5
+    assert len(service.listed) == 1
+    assert len(kept.delivered) == 100
+    assert (reconciler.unsettled, reconciler.in_doubt) == (100, 100)
+    reconciler.check()
+
+
 def test_what_cannot_be_recorded_stops_the_run() -> None:
     """
     If outcomes cannot be recorded, the run stops, and the other answers in flight are still
@@ -248,8 +324,8 @@ def test_what_cannot_be_recorded_stops_the_run() -> None:
     kept = Kept()
     full = OSError("no space left")
 
-    def record(attempt: Attempt, outcomes: list[Outcome]) -> None:
-        kept.record(attempt, outcomes)
+    def record(outcomes: list[Outcome], *, in_order: bool) -> None:
+        kept.record(outcomes, in_order=in_order)
         if len(kept.recorded) == 100:
             raise full
 
