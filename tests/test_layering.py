@@ -41,7 +41,7 @@ ROOMS = {
     # The report that NotConverged carries, for its type only.
     "errors": May("observe", standard="enum typing"),
     "settings": May("core errors"),
-    "producer": May("core errors", "anyio msgspec orjson xxhash"),
+    "producer": May("core errors", "anyio msgspec orjson pyarrow xxhash"),
     "pool": May("core errors", "anyio"),
     "service": May("core errors", "aiohttp anyio azure yarl"),
     # Looks up what exists, by any lister.

@@ -16,6 +16,7 @@ from bulksubmit.producer.remote import RemoteFile, size_of
 from bulksubmit.producer.source import AnySource, Source
 from bulksubmit.producer.spec import STDIN, SourceSpec, is_url
 from bulksubmit.producer.sweeps import SweepSource
+from bulksubmit.producer.template import Template
 
 
 def open_source(source: AnySource, checker: Checker | None = None) -> Source:
@@ -46,7 +47,8 @@ def open_source(source: AnySource, checker: Checker | None = None) -> Source:
 
 def _open_spec(given: SourceSpec, checker: Checker) -> Source:
     if given.files == (STDIN,):
-        return _open_stream(OpenFile(sys.stdin.buffer, name="<stdin>"), "<stdin>", checker)
+        stdin = OpenFile(sys.stdin.buffer, name="<stdin>")
+        return _open_stream(stdin, "<stdin>", checker, _template_of(given))
     spec = given.expanded()
     if spec.sweeps:
         if spec.files:
@@ -54,23 +56,25 @@ def _open_spec(given: SourceSpec, checker: Checker) -> Source:
             raise SourceError(spec.label, None, reason)
         name = given.files[0] if given.files else spec.name or "sweep"
         return SweepSource(spec, name=name, checker=checker)
+    template = _template_of(spec)
     # As the user named them, for messages.
     names = {os.path.realpath(name): name for name in given.files}
     files = []
     for path in spec.files:  # Each is looked at now: a missing one is not to be found at night.
         if is_url(path):
-            files.append(NamedFile(path, partial(RemoteFile, path), size_of(path)))
+            size = size_of(path)
+            files.append(NamedFile(path, partial(RemoteFile, path, size), size))
             continue
         name = names.get(path, path)
         opened = open_file(name)
         if not opened.on_disk:
             if len(spec.files) == 1:  # A named pipe, or such.
-                return _open_stream(opened, name, checker)
+                return _open_stream(opened, name, checker, template)
             opened.close()
             raise SourceError(name, None, "is no file; a pipe stands alone")
         opened.close()
         files.append(NamedFile(name, partial(_reopened, path, name), opened.size))
-    return FileSource(files, checker=checker, spec=spec)
+    return FileSource(files, checker=checker, spec=spec, template=template)
 
 
 def _reopened(path: str, name: str) -> Bytes:
@@ -79,9 +83,17 @@ def _reopened(path: str, name: str) -> Bytes:
     return file
 
 
-def _open_stream(opened: OpenFile, name: str, checker: Checker) -> Source:
+def _open_stream(
+    opened: OpenFile, name: str, checker: Checker, template: Template | None = None
+) -> Source:
     files = [NamedFile(name, _once(opened), opened.size)]
-    return FileSource(files, checker=checker, spec=None)
+    return FileSource(files, checker=checker, spec=None, template=template)
+
+
+def _template_of(spec: SourceSpec) -> Template | None:
+    if spec.template is None:
+        return None
+    return Template(spec.template, name=spec.template_name, allow_unused=spec.allow_unused)
 
 
 def _once(opened: Bytes) -> Callable[[], Bytes]:

@@ -88,6 +88,10 @@ class Unpacked:
         """See Bytes: not from anywhere."""
         raise AssertionError(f"{self._name}: {length} bytes at {offset} of compressed data")
 
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See Bytes: not from anywhere."""
+        raise AssertionError(f"{self._name}: {length} bytes at {offset} of compressed data")
+
     async def check_unchanged(self) -> None:
         """See Bytes."""
         await self._packed.check_unchanged()

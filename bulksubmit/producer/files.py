@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import IO
 
-from anyio import to_thread
-
 from bulksubmit.core.account import Place
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
 from bulksubmit.producer.compressed import begin
 from bulksubmit.producer.forms import parser_for, tells
 from bulksubmit.producer.opening import Bytes
+from bulksubmit.producer.parquet import PARQUET, ParquetRows
 from bulksubmit.producer.parser import Parser
 from bulksubmit.producer.source import Admit, Block, Done
 from bulksubmit.producer.spec import SourceSpec
+from bulksubmit.producer.template import Template
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,12 @@ class FileSource:
     """One or more files, read in order."""
 
     def __init__(
-        self, files: Sequence[NamedFile], *, checker: Checker, spec: SourceSpec | None
+        self,
+        files: Sequence[NamedFile],
+        *,
+        checker: Checker,
+        spec: SourceSpec | None,
+        template: Template | None = None,
     ) -> None:
         """Read files.
 
@@ -56,8 +61,10 @@ class FileSource:
             files: At least one.
             checker: Says what is a task.
             spec: How they are opened again, if they can be.
+            template: What their rows fill; None for files of tasks.
         """
         self.checker, self.spec = checker, spec
+        self._template = template
         self.name = files[0].name if len(files) == 1 else f"{len(files)} files"
         sizes = [file.size for file in files]
         self.bytes_total = None if None in sizes else sum(size or 0 for size in sizes)
@@ -86,44 +93,63 @@ class FileSource:
             self._read_before += file.size or 0
         if not place.ordinal:
             reason = "holds no task; one JSON object a line is read, with an id and a commandLine"
+            if self._template:
+                reason = "holds no row"
             raise SourceError(self.name, None, reason)
 
     async def _read_file(
         self, file: NamedFile, at: Place, admit: Admit, done: Done | None
     ) -> Place:
-        with closing(await to_thread.run_sync(file.open)) as raw:
+        with closing(file.open()) as raw:
             self._open = raw
             try:
                 opened, head = await begin(raw, file.name)
-                while not tells(head) and (more := await opened.read()):
+                while not tells(head, rows=self._template is not None):
+                    if not (more := await opened.read()):
+                        break
                     head += more
-
-                def parser_at(place: Place) -> Parser:
-                    return parser_for(
-                        file.name,
-                        head,
-                        first=at.ordinal,
-                        at=place,
-                        checker=self.checker,
-                        settled=done.settled if done else None,
+                if self._template and head.startswith(PARQUET):
+                    self._begun.append(_Begun(at.ordinal, file.name, "row"))
+                    rows = ParquetRows(opened, file.name, self._template, self.checker)
+                    end = await rows.read(at, admit, done)
+                else:
+                    end = await self._parse(
+                        opened, head, name=file.name, at=at, admit=admit, done=done
                     )
-
-                parser = parser_at(at)
-                self._begun.append(_Begun(at.ordinal, file.name, parser.form))
-                data = head
-                if done and opened.seeks and parser.seeks:
-                    parser = await _read_again(opened, at, parser_at, admit, done)
-                    data = await opened.read()
-                while data:
-                    await admit(parser.feed(data))
-                    data = await opened.read()
-                await admit(parser.finish())
                 await opened.check_unchanged()
             except OSError as error:
                 reason = f"cannot be read: {error.strerror or error}"
                 raise SourceError(file.name, None, reason) from error
             finally:
                 self._open = None
+        return end
+
+    async def _parse(
+        self, opened: Bytes, head: bytes, *, name: str, at: Place, admit: Admit, done: Done | None
+    ) -> Place:
+        def parser_at(place: Place) -> Parser:
+            return parser_for(
+                name,
+                head,
+                first=at.ordinal,
+                at=place,
+                checker=self.checker,
+                settled=done.settled if done else None,
+                template=self._template,
+            )
+
+        parser = parser_at(at)
+        self._begun.append(_Begun(at.ordinal, name, parser.form))
+        data = head
+        if done and opened.seeks and parser.seeks:
+            parser = await _read_again(opened, at, parser_at, admit, done)
+            data = await opened.read()
+        while data:
+            await admit(parser.feed(data))
+            while parser.more:
+                await admit(parser.feed(b""))
+            data = await opened.read()
+        await admit(parser.finish())
         return parser.place
 
     async def copy(self, to: IO[bytes]) -> None:
@@ -145,7 +171,8 @@ class FileSource:
             case "line":
                 return f"{begun.name}:{line}"
             case form:
-                return f"{begun.name}: {form} {number}" + (f" (line {line})" if line else "")
+                at_line = f" (line {line})" if line != number else ""
+                return f"{begun.name}: {form} {number}{at_line}"
 
     def _begun_with(self, ordinal: int) -> _Begun:
         """The file of an item: the last one that begins at or before it."""

@@ -34,6 +34,12 @@ class Bytes(Protocol):
     async def read_part(self, offset: int, length: int) -> bytes:
         """Some bytes from anywhere, and stand behind them; only if ``seeks``."""
 
+    def read_at(self, offset: int, length: int) -> bytes:
+        """Some bytes from anywhere, less at the end; waits for them, so on a thread of its own.
+
+        Only if ``seeks``, and not while one of the others is under way.
+        """
+
     async def check_unchanged(self) -> None:
         """At the end: it is what it was at the beginning.
 
@@ -81,10 +87,14 @@ class OpenFile:
 
     async def read_part(self, offset: int, length: int) -> bytes:
         """See Bytes."""
-        self._file.seek(offset)
-        data = await to_thread.run_sync(self._file.read, length) if length else b""
+        data = await to_thread.run_sync(self.read_at, offset, length)
         self.position = offset + len(data)
         return data
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See Bytes."""
+        self._file.seek(offset)
+        return self._file.read(length) if length else b""
 
     async def check_unchanged(self) -> None:
         """See Bytes."""

@@ -86,60 +86,64 @@ def look_at(
 
 
 class RemoteFile:
-    """See Bytes."""
+    """See Bytes. It is opened when it is first read, on a thread, since that may take a while."""
 
     seeks = True
 
-    def __init__(self, url: str) -> None:
-        """Open a file.
-
-        Raises:
-            SourceError: if it cannot be opened.
-        """
+    def __init__(self, url: str, size: int) -> None:
+        self.size: int | None = size
         self.position = 0
         self._url = url
-        with _told(url):
-            self._system, self._path = _at(url)
-            self._info = self._system.info(self._path)
-            self.size: int | None = _size(self._info, url)
-            self.file = self._system.open(self._path, "rb")
+        self._file: Any = None
+        self._changed = ""  # As it was when it was opened.
 
     async def read(self) -> bytes:
         """See Bytes."""
-        return await self._read(None, BLOCK_BYTES)
+        data = await to_thread.run_sync(self._read, BLOCK_BYTES)
+        self.position += len(data)
+        return data
 
     async def read_part(self, offset: int, length: int) -> bytes:
         """See Bytes."""
-        return await self._read(offset, length)
-
-    async def _read(self, offset: int | None, length: int) -> bytes:
-        def read() -> bytes:
-            with _told(self._url):
-                if offset is not None:
-                    self.file.seek(offset)
-                return bytes(self.file.read(length)) if length else b""
-
-        data = await to_thread.run_sync(read)
-        self.position = (self.position if offset is None else offset) + len(data)
+        data = await to_thread.run_sync(self.read_at, offset, length)
+        self.position = offset + len(data)
         return data
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See Bytes."""
+        with _told(self._url):
+            self._opened().seek(offset)
+        return self._read(length)
+
+    def _read(self, length: int) -> bytes:
+        with _told(self._url):
+            return bytes(self._opened().read(length)) if length else b""
+
+    def _opened(self) -> Any:
+        if not self._file:
+            system, path = _at(self._url)
+            self._changed = _changed(system.info(path))
+            self._file = system.open(path, "rb")
+        return self._file
 
     async def check_unchanged(self) -> None:
         """See Bytes."""
-
-        def look() -> Mapping[str, Any]:
-            with _told(self._url):
-                self._system.invalidate_cache()
-                info: Mapping[str, Any] = self._system.info(self._path)
-                return info
-
-        now = await to_thread.run_sync(look)
-        if (now.get("size"), _changed(now)) != (self.size, _changed(self._info)):
+        now = await to_thread.run_sync(self._look)
+        if now != (self.size, self._changed):
             reason = "was changed while it was read; tasks may be missing, so submit it again"
             raise SourceError(self._url, None, reason)
 
+    def _look(self) -> tuple[int, str]:
+        with _told(self._url):
+            system, path = _at(self._url)
+            system.invalidate_cache()
+            info = system.info(path)
+            return _size(info, self._url), _changed(info)
+
     def close(self) -> None:
         """See Bytes."""
-        self.file.close()
+        if self._file:
+            self._file.close()
 
 
 def _at(url: str) -> tuple[Any, str]:

@@ -164,7 +164,8 @@ class SweepSource:
         Raises:
             SourceError: if it is no sweep.
         """
-        self.name, self.spec, self.checker = name, spec, checker
+        self.name, self.checker = name, checker
+        self.spec: SourceSpec | None = spec
         if spec.template is None:
             reason = "gives parameters and no task; name a template by --template"
             raise SourceError(name, None, reason)
