@@ -1,7 +1,6 @@
 """Tasks looked up: lists restricted to a range of IDs, and one task by its ID."""
 
 import base64
-from urllib.parse import quote
 
 import pytest
 from aioresponses import aioresponses
@@ -36,7 +35,8 @@ async def test_a_range_is_encoded_and_signed_as_documented() -> None:
     In the URL a space is %20, and $, comma and quotes stay; what is signed is decoded.
     """
     filtered = "id ge 'a-1' and id le 'b_2'"
-    url = f"{TASKS_URL}?{QUERY}&$filter={quote(filtered, safe="'")}&$select=commandLine,id"
+    encoded = "id%20ge%20'a-1'%20and%20id%20le%20'b_2'"
+    url = f"{TASKS_URL}?{QUERY}&$filter={encoded}&$select=commandLine,id"
     body = b'{"value":[{"id":"a-1","commandLine":"x"},{"id":"B_2"}],"odata.nextLink":"n"}'
     events = Events()
     with aioresponses() as service:
@@ -53,8 +53,6 @@ async def test_a_range_is_encoded_and_signed_as_documented() -> None:
         [ListedTask("a-1", b'{"id":"a-1","commandLine":"x"}'), ListedTask("B_2", b'{"id":"B_2"}')],
         "n",
     )
-    assert "%20" in url
-    assert "+" not in url
     query = [
         ("api-version", "2024-07-01.20.0"),
         ("timeout", "30"),
