@@ -33,6 +33,8 @@ class WireError(ValueError):
 
 
 class _Results(msgspec.Struct, gc=False):
+    """TaskAddCollectionResult."""
+
     value: list[TaskResult] = []
 
 
