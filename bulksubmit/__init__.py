@@ -19,6 +19,7 @@ from bulksubmit.errors import (
     UnfinishedRun,
 )
 from bulksubmit.observe.report import Report
+from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.settings import RejectsBound, Settings
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ __all__ = [
     "SettingsError",
     "SharedKey",
     "SourceError",
+    "SourceSpec",
     "UnfinishedRun",
     "Verdict",
     "resume",

@@ -12,25 +12,32 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskGroup
 
-from bulksubmit.core.account import BEGINNING, Place
+from bulksubmit.core.account import BEGINNING
 from bulksubmit.core.events import Observer, SourceRead
-from bulksubmit.core.model import Attempt, Outcome, Reply, Task, Verdict
+from bulksubmit.core.model import Attempt, Bounds, Outcome, Reply, Verdict
 from bulksubmit.core.pacing import FixedLimit
-from bulksubmit.core.reconciler import TASK_EXISTS, Bounds, Reconciler
+from bulksubmit.core.reconciler import Reconciler
+from bulksubmit.core.suspects import TASK_EXISTS
+from bulksubmit.core.taskcheck import JobFacts
 from bulksubmit.errors import (
     BulkSubmitError,
     JournalError,
     NotConverged,
     OutputError,
+    SettingsError,
+    SourceError,
 )
+from bulksubmit.intake import Intake
 from bulksubmit.observe.files import Files
 from bulksubmit.observe.progress import Progress
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.pool import Pool
-from bulksubmit.producer.source import Done, Source
+from bulksubmit.producer.source import Block, Done, Source
 from bulksubmit.runs import Run
+from bulksubmit.service.autoterminate import AutoTerminate, Patcher
 from bulksubmit.service.jobs import Jobs, preflight
 from bulksubmit.settings import Settings
+from bulksubmit.verify import Lister, TaskReader
 
 # Lists of outcomes, one a reply, that wait for the consumer before senders wait for it too.
 LISTS_AHEAD = 64
@@ -38,11 +45,14 @@ LISTS_AHEAD = 64
 # A commit that no answer brings along: at the end of a volley, or while all is held back.
 IDLE_COMMIT_S = 0.5
 
+# How long the job is tried to be changed before and after the run.
+JOB_PATIENCE_S = 60.0
+
 # For request_bytes_max=0: larger than anything in memory.
 _NO_BOUND = 2**40
 
 
-class Service(Jobs, Protocol):
+class Service(Jobs, Patcher, Lister, Protocol):
     """The service as a submission needs it: a Transport, or a double in process."""
 
     async def add(self, attempt: Attempt) -> Reply:
@@ -120,12 +130,13 @@ class Submission:
         self._random = random
         self.work, self._journal = work, work.journal
         self._files = Files(
-            source.name,
+            source.file_of,
             rejects=settings.rejects_path,
             rejects_default=work.folder / "rejects.ndjson",
             results=settings.results_path,
             go_on=work.resumed,
         )
+        self._journal.file_of = source.file_of
         tally.go_on(self._journal.counts)
         self._place = BEGINNING
         # Rejected tasks that are no sign of a wrong setting: an earlier process got past them,
@@ -136,6 +147,7 @@ class Submission:
             tasks_max=settings.tasks_per_request_max,
             bytes_max=settings.request_bytes_max or _NO_BOUND,
             retry_timeout_s=settings.retry_timeout_s,
+            server_timeout_s=settings.server_timeout_s,
         )
         self._reconciler = Reconciler(
             bounds,
@@ -143,17 +155,36 @@ class Submission:
             random=random,
             observer=observer,
             doubt_below=self._journal.doubt_below,
+            on_exists=settings.on_exists,
         )
         self._pool = Pool(
             self._reconciler,
             service,
+            TaskReader(service),
             FixedLimit(settings.concurrency),
             before=self._journal.will_send,
-            record=self._record_answer,
+            record=self._record,
             deliver=self._deliver,
             drain_s=settings.drain_s,
         )
-        self._beginning = anyio.CancelScope()
+        self._auto_terminate = AutoTerminate(
+            service,
+            self._journal,
+            hold=settings.hold_auto_terminate,
+            then_terminate=settings.then_terminate,
+            patience_s=min(JOB_PATIENCE_S, settings.retry_timeout_s),
+            random=random,
+            observer=observer,
+        )
+        self._intake = Intake(
+            source,
+            settings,
+            observer,
+            folder=work.folder if self._journal.path else None,
+            resumed=work.resumed,
+        )
+        self._checked = anyio.Event()  # The source was read to its end, and its IDs looked at.
+        self._beginning, self._closing = anyio.CancelScope(), anyio.CancelScope()
         self._error: Exception | None = None
         self._ended: Report | None = None
         self._to_consumer, self._lists = anyio.create_memory_object_stream[list[Outcome]](
@@ -168,22 +199,56 @@ class Submission:
         except Exception as error:  # noqa: BLE001 - the consumer gets it, after the outcomes
             self._error = error
         finally:
+            if isinstance(self._error, SourceError):
+                self._error.hint = self._ways_on()
+            await self._close_job()
             self._save()
             self._ended = self.report
             if isinstance(self._error, BulkSubmitError):
                 self._error.report = self._ended
             self._to_consumer.close()
 
+    def _ways_on(self) -> str | None:
+        counts = self._tally.counts
+        if not counts.requests:
+            return None
+        settled = f"{counts.added + counts.existed:,} tasks were added before"
+        mend = "mend the file and submit it again: tasks that exist are told"
+        if self._journal.path is None:
+            return f"{settled}; {mend}"
+        return (
+            f"{settled}; go on without what is invalid by bulksubmit runs resume "
+            f"{self.work.run_id} --invalid reject, or {mend}"
+        )
+
+    async def _close_job(self) -> None:
+        counts = self._tally.counts
+        with self._closing:
+            try:
+                await self._auto_terminate.end(
+                    complete=counts.converged and not counts.rejected, failed=bool(self._error)
+                )
+            except BulkSubmitError as error:
+                self._error = error
+
     async def _submit(self) -> None:
         with self._beginning:
-            await preflight(
+            job = await preflight(
                 self._service, retry_timeout_s=self._settings.retry_timeout_s, random=self._random
             )
+            if self._settings.hold_auto_terminate and self._journal.path is None:
+                raise SettingsError("hold-auto-terminate needs a journal: give a file, or spool")
+            await self._auto_terminate.begin(job)
+            self._source.checker.job = JobFacts(job.uses_task_dependencies, job.on_task_failure)
+            if self._settings.check_first:
+                await self._intake.look_first()
         async with anyio.create_task_group() as deliveries, anyio.create_task_group() as beside:
             if not self._beginning.cancelled_caught:  # Stopped by then: nothing is read.
                 beside.start_soon(self._produce, deliveries)
             beside.start_soon(self._keep_time)
             await self._pool.run()
+            if self._reconciler.sealed and not self._pool.error:
+                await self._checked.wait()
             beside.cancel_scope.cancel()
         error, gave_up = self._pool.error, self._pool.gave_up
         if gave_up and not error:
@@ -206,17 +271,23 @@ class Submission:
         self._reconciler.seal()
         self._observer(SourceRead(self._tally.counts.total))
         self._pool.work.set()
+        await self._intake.tell_duplicates()
+        self._checked.set()
 
-    async def _admit(self, deliveries: TaskGroup, tasks: list[Task], after: Place) -> None:
+    async def _admit(self, deliveries: TaskGroup, block: Block) -> None:
         """Hand tasks to the reconciler as soon as there is room for them."""
+        tasks, after = block.tasks, block.after
+        invalid = self._intake.look_at(block)
         while not self._has_room(sum([len(task.body) for task in tasks])):
             await self._pool.room.wait()
         counts = self._tally.counts
         counts.total, self._place = max(counts.total, after.ordinal), after
         self._journal.place(after)
+        self._intake.take_in(block)
         rejected = self._reconciler.admit(tasks)
         self._pool.work.set()
-        self._record(rejected, in_order=True)
+        rejected += invalid
+        self._record(rejected, in_order=False)
         if rejected:
             # Beside the producer, which is cut off at the end: they would be lost on their way.
             handed_over = anyio.Event()
@@ -243,10 +314,6 @@ class Submission:
     async def _hand_over(self, outcomes: list[Outcome], handed_over: anyio.Event) -> None:
         await self._deliver(outcomes)
         handed_over.set()
-
-    def _record_answer(self, attempt: Attempt, outcomes: list[Outcome]) -> None:
-        # A collection of fresh tasks is in the order of the source.
-        self._record(outcomes, in_order=attempt.resent == 0)
 
     def _record(self, outcomes: list[Outcome], *, in_order: bool) -> None:
         if not outcomes:
@@ -324,6 +391,7 @@ class Submission:
 
     def close(self) -> None:
         """run() has ended, or was never begun."""
+        self._intake.close()
         self._files.close()
         self._journal.close()
         self._to_consumer.close()
@@ -337,6 +405,7 @@ class Submission:
     def cut(self) -> None:
         """After stop(): do not wait for the answers in flight, either."""
         self._pool.cut()
+        self._closing.cancel()
 
     @property
     def report(self) -> Report:
@@ -370,6 +439,7 @@ class Submission:
             in_flight=self._reconciler.in_flight,
             retrying=self._reconciler.retrying,
             read=self._place,
+            bytes_read=self._source.bytes_read,
             bytes_total=self._source.bytes_total,
         )
 

@@ -1,5 +1,6 @@
 """Every command and snippet in the README is run, or is one that CI itself runs."""
 
+import gzip
 import os
 import re
 import signal
@@ -21,6 +22,7 @@ def blocks(language: str) -> list[str]:
 
 
 COMMANDS = [line for block in blocks("console") for line in block.splitlines()]
+SUBMITS = [line for line in COMMANDS if "bulksubmit submit" in line]
 
 
 @pytest.fixture
@@ -39,8 +41,16 @@ def shell(tmp_path: Path) -> Iterator[dict[str, str]]:
         "AZURE_BATCH_ACCESS_KEY": KEY,
         "BULKSUBMIT_STATE_DIR": str(tmp_path / "state"),
     }
-    tasks = "".join(block for block in blocks("json"))
+    tasks, template = blocks("json")
     (tmp_path / "tasks.jsonl").write_text(tasks)
+    (tmp_path / "task.json").write_text(template)
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "shards").mkdir()
+    for name in ("shards/a.json.gz", "shards/b.json.gz", "extra.jsonl"):
+        text = orjson.dumps({"id": re.sub(r"\W", "-", name), "commandLine": "true"})
+        data = gzip.compress(b"[" + text + b"]") if name.endswith("gz") else text
+        (tmp_path / name).write_bytes(data)
+    (tmp_path / "frames.csv").write_text("frame,scene,retries\n0003,a,2\n0004,b,0\n")
     command = "bulksubmit emulator --job night-1 --account-name myaccount"
     emulator = subprocess.Popen(
         command.split(), cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True
@@ -57,7 +67,8 @@ def test_every_command_is_known_here() -> None:
     """
     A command that is new in the README needs a test.
     """
-    known = r"python3 -m venv |export AZURE_BATCH_|cat tasks|bulksubmit (submit|emulator|runs) "
+    names = "submit|validate|emulator|runs"
+    known = rf"python3 -m venv |export AZURE_BATCH_|cat tasks|bulksubmit ({names}) "
 
     assert [line for line in COMMANDS if not re.match(known, line)] == []
 
@@ -113,7 +124,9 @@ def test_submit_commands(shell: dict[str, str], tmp_path: Path) -> None:
     """
     The first run adds both tasks; the piped one, of the same tasks, prints one JSON object.
     """
-    first, piped = (line for line in COMMANDS if "bulksubmit submit" in line)
+    first, piped = (
+        line for line in SUBMITS if re.search(r"submit tasks.jsonl .*1$|submit -", line)
+    )
 
     done = subprocess.run(
         first, shell=True, cwd=tmp_path, env=shell, capture_output=True, text=True, check=False
@@ -124,10 +137,51 @@ def test_submit_commands(shell: dict[str, str], tmp_path: Path) -> None:
     done = subprocess.run(
         piped, shell=True, cwd=tmp_path, env=shell, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 6
-    assert orjson.loads(done.stdout)["rejected"] == 2
+    assert done.returncode == 0
+    assert orjson.loads(done.stdout)["existed"] == 2
     results = (tmp_path / "results.ndjson").read_text().splitlines()
-    assert [orjson.loads(row)["code"] for row in results] == ["TaskExists", "TaskExists"]
+    assert [orjson.loads(row)["verdict"] for row in results] == ["existed", "existed"]
+
+
+def test_commands_of_other_sources(shell: dict[str, str], tmp_path: Path) -> None:
+    """
+    Each other form of source is read and sent as the README says; the ten million tasks only
+    for a moment.
+    """
+    added = {}
+    for line in SUBMITS:
+        if "submit tasks.jsonl" in line or "submit - " in line:
+            continue
+        stopped = " --max-duration 0.3" if "million" in line else ""
+        command = f"{line.replace('frame=1..1000', 'frame=5..9')} --output json{stopped}"
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=tmp_path,
+            env=shell,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == (5 if stopped else 0), done.stderr
+        added[line.split()[2]] = orjson.loads(done.stdout)["added"]
+
+    assert added.pop("configs/sweeps/ten-million.toml") > 0
+    assert added == {"'shards/*.json.gz'": 3, "frames.csv": 2, "--template": 10}
+
+
+def test_commands_that_send_nothing(shell: dict[str, str], tmp_path: Path) -> None:
+    """
+    validate and a dry run of a good file end well.
+    """
+    commands = [line for line in COMMANDS if "validate" in line or "--dry-run" in line]
+
+    for command in commands:
+        done = subprocess.run(
+            command.split(), cwd=tmp_path, env=shell, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert len(commands) == 2
 
 
 def test_runs_commands(shell: dict[str, str], tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """A run that goes on: what is settled is neither read nor sent again, and nothing is lost."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, cast
 
@@ -10,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bulksubmit import runs
-from bulksubmit.core import taskspec
 from bulksubmit.core.model import Attempt, Outcome, Reply, Task, Verdict
+from bulksubmit.core.taskcheck import Checker, Finding
 from bulksubmit.errors import JournalError, NotConverged, OutputError, SourceError
 from bulksubmit.journal import Journal
-from bulksubmit.producer import lines as lines_module
-from bulksubmit.producer.lines import BLOCK_BYTES, LineSource
+from bulksubmit.producer.files import FileSource, NamedFile
+from bulksubmit.producer.opening import BLOCK_BYTES, OpenFile
 from bulksubmit.producer.source import Source
 from bulksubmit.settings import Settings
 from tests.core.helpers import answered
@@ -148,7 +149,7 @@ class Counting:
         self._file.close()
 
 
-def test_only_what_is_not_settled_is_read(task_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_what_is_not_settled_is_read(task_file: Path) -> None:
     """
     Of the settled part no whole block is read, and no settled line is parsed.
     """
@@ -159,20 +160,23 @@ def test_only_what_is_not_settled_is_read(task_file: Path, monkeypatch: pytest.M
     def counted(source: Source) -> Source:
         source.close()
         files.append(Counting(task_file.open("rb", buffering=0)))
-        return LineSource(cast("IO[bytes]", files[0]), name=str(task_file), owned=True)
+        opened = OpenFile(cast("IO[bytes]", files[0]), name=str(task_file), owned=True)
+        named = NamedFile(str(task_file), lambda: opened, opened.size)
+        return FileSource([named], checker=Noting(), spec=source.spec)
 
-    def read_id(body: bytes) -> str:
-        parsed.append(body)
-        return taskspec.read_id(body)
+    class Noting(Checker):
+        def check(self, bodies: Sequence[bytes]) -> tuple[list[str], dict[int, Finding]]:
+            parsed.extend(bodies)
+            return super().check(bodies)
 
-    monkeypatch.setattr(lines_module, "read_id", read_id)
     ended = run_of(task_file, FakeService(), resume=run_id, opened=counted)
     files[0].close()
 
     assert ended.error is None
     assert len(ended.outcomes) == 1000
     assert parsed == [spec(n, body_bytes=220) for n in range(4000, 5000)]
-    assert files[0].read_bytes <= 1000 * 221 + BLOCK_BYTES
+    # And the first block, whose form tells how the rest is to be read.
+    assert files[0].read_bytes <= 1000 * 221 + 2 * BLOCK_BYTES
 
 
 def test_lines_and_ordinals_after_a_resume(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ def test_log_of_a_run_that_was_cut_off_early(tmp_path: Path) -> None:
     A process that was killed before it had turned the log on leaves it to the next one.
     """
     path = tmp_path / FILE
-    Journal.begin(tmp_path, identity(Path("tasks.jsonl"), 0, ""), Clock()).close()
+    Journal.begin(tmp_path, identity(None), Clock()).close()
     with closing(sqlite3.connect(path)) as db:
         db.execute("PRAGMA journal_mode = DELETE")
 
@@ -59,6 +59,6 @@ def test_begin_is_one_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         return db
 
     monkeypatch.setattr(sqlite3, "connect", watched)
-    Journal.begin(tmp_path, identity(Path("tasks.jsonl"), 0, ""), Clock()).close()
+    Journal.begin(tmp_path, identity(None), Clock()).close()
 
     assert {("CREATE", False), ("INSERT", False), ("UPDATE", False), ("PRAGMA", True)} <= seen
