@@ -125,7 +125,7 @@ def test_submit_commands(shell: dict[str, str], tmp_path: Path) -> None:
     The first run adds both tasks; the piped one, of the same tasks, prints one JSON object.
     """
     first, piped = (
-        line for line in SUBMITS if re.search(r"submit tasks.jsonl .*1$|submit -", line)
+        line for line in SUBMITS if re.search(r"submit tasks.jsonl .*1$|submit - ", line)
     )
 
     done = subprocess.run(

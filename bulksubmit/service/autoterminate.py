@@ -2,6 +2,8 @@
 
 With ``terminatejob`` a job completes whenever all its tasks are complete, be it between two
 requests: then the rest is refused. (Reference page "Best practices": set it after the last add.)
+A service that keeps to its reference does not let a job go back from it (JobPatchParameter,
+onAllTasksComplete: "you cannot turn it off again"); it is asked all the same, since only it knows.
 """
 
 from random import Random
@@ -12,7 +14,13 @@ import anyio
 from bulksubmit.core.events import Noted, Observer
 from bulksubmit.core.pacing import PRESSURE_BACKOFF
 from bulksubmit.core.wire import Job
-from bulksubmit.errors import BulkSubmitError, ServiceUnreachable
+from bulksubmit.errors import (
+    BulkSubmitError,
+    Refusal,
+    ServiceRefused,
+    ServiceUnreachable,
+    SettingsError,
+)
 from bulksubmit.service.replies import Unavailable
 
 TERMINATE, NO_ACTION = "terminatejob", "noaction"
@@ -78,13 +86,24 @@ class AutoTerminate:
         if not self._hold:
             reason = (
                 f"the job {job.id} has onAllTasksComplete=terminatejob: it can complete between "
-                "two requests, and would refuse the rest; --hold-auto-terminate prevents that"
+                "two requests, and would refuse the rest; better create jobs with noaction, and "
+                "let --then-terminate set it"
             )
             self._observer(Noted("job", reason))
             return
         # On the disk first: whoever resumes after a crash must know what to put back.
         self._memory.hold(job.on_all_tasks_complete)
-        await self._patch(NO_ACTION)
+        try:
+            await self._patch(NO_ACTION)
+        except ServiceRefused as refused:
+            if refused.refusal is Refusal.REQUEST:
+                self._memory.hold(None)
+                raise SettingsError(
+                    f"the service does not let the job {job.id} go back from terminatejob to "
+                    f"noaction ({refused.code}): submit without --hold-auto-terminate, or to a "
+                    "job with onAllTasksComplete=noaction, and let --then-terminate set it"
+                ) from refused
+            raise
         self._observer(Noted("job", "onAllTasksComplete is noaction while the run lasts"))
 
     async def end(self, *, complete: bool, failed: bool) -> None:

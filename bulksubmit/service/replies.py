@@ -173,9 +173,13 @@ def done_in(answer: Answer) -> Unavailable | None:
     """None if an answer says that what was asked is done.
 
     Raises:
-        ServiceRefused: as reply_to().
+        ServiceRefused: as reply_to(), and if what was asked is refused.
     """
-    return None if answer.status == HTTPStatus.OK else _read(answer, _nothing)
+    if answer.status == HTTPStatus.OK:
+        return None
+    if isinstance(reply_to(answer), Refused):
+        raise _ends_run(Refusal.REQUEST, answer, decode_error(answer.body) or BatchError())
+    return _read(answer, _nothing)
 
 
 def _nothing(_: bytes) -> None:

@@ -58,6 +58,7 @@ def make_service(
     *,
     script: Script | Iterable[Fault | Answer | None] | None = None,
     task_script: TaskScript | None = None,
+    auto_terminate_final: bool = True,
     seed: int = 1,
 ) -> Service:
     """An account that knows our key, with one job."""
@@ -67,6 +68,7 @@ def make_service(
         faults=faults,
         script=script,
         task_script=task_script,
+        auto_terminate_final=auto_terminate_final,
     )
     service.create_job(JOB_ID)
     return service

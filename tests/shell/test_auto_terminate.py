@@ -139,7 +139,7 @@ def test_a_warning(task_file: Path) -> None:
     assert ended.error is None
     assert service.patched == []
     (note,) = [event for event in events if isinstance(event, Noted)]
-    assert "--hold-auto-terminate" in note.text
+    assert "--then-terminate" in note.text
 
 
 def test_it_cannot_be_held(task_file: Path) -> None:
@@ -151,6 +151,22 @@ def test_it_cannot_be_held(task_file: Path) -> None:
 
     assert isinstance(ended.error, ServiceUnreachable)
     assert service.sent == []
+
+
+def test_the_service_does_not_let_it_be_held(task_file: Path) -> None:
+    """
+    The reference says that terminatejob cannot be turned off again: nothing is sent then, and
+    there is nothing to be put back.
+    """
+    service = completing()
+    service.patch = ServiceRefused(Refusal.REQUEST, "InvalidPropertyValue", "no")
+
+    ended = run_of(task_file, service, HOLD)
+
+    assert isinstance(ended.error, SettingsError)
+    assert "onAllTasksComplete=noaction" in str(ended.error)
+    assert service.sent == []
+    assert held() is None
 
 
 # --- Then terminate ------------------------------------------------------------------------------
