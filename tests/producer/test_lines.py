@@ -10,45 +10,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulksubmit.core.account import Place
-from bulksubmit.core.model import Task
+from bulksubmit.core.account import BEGINNING, Place
+from bulksubmit.core.model import Kind, Task
+from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
 from bulksubmit.producer import open_source
-from bulksubmit.producer.lines import BLOCK_BYTES, LINE_BYTES_MAX, LineParser, LineSource
-from bulksubmit.producer.source import AnySource
-
-BOM = b"\xef\xbb\xbf"
-
-
-def line(task_id: str, extra: str = "") -> bytes:
-    return f'{{"id":"{task_id}","commandLine":"true"{extra}}}'.encode()
+from bulksubmit.producer.lines import ITEM_BYTES_MAX, LineParser
+from bulksubmit.producer.opening import BLOCK_BYTES
+from bulksubmit.producer.source import AnySource, Block
+from tests.producer.reading import BOM, Items, line, read
+from tests.producer.reading import parse as parse_with
 
 
-def parse(data: bytes) -> list[Task]:
-    """All tasks of these bytes, fed at once."""
-    parser = LineParser("tasks.jsonl")
-    return parser.feed(data) + parser.finish()
+def make_parser() -> LineParser:
+    return LineParser("tasks.jsonl", at=BEGINNING, checker=Checker(allow_unknown=True))
 
 
-def refusal(data: bytes) -> str:
-    with pytest.raises(SourceError) as raised:
-        parse(data)
-    return str(raised.value)
+def parse(*pieces: bytes) -> list[Task]:
+    """All tasks of these bytes; none of them is invalid."""
+    items = parse_with(make_parser(), *pieces)
+    assert not items.invalid
+    return items.tasks
 
 
-async def read(source: AnySource) -> list[Task]:
-    """All tasks of a source, as they are admitted."""
-    tasks: list[Task] = []
-
-    async def admit(block: list[Task], _after: Place) -> None:
-        tasks.extend(block)
-
-    opened = open_source(source)
-    try:
-        await opened.read(admit)
-    finally:
-        opened.close()
-    return tasks
+def problems(data: bytes) -> list[tuple[int, str]]:
+    return parse_with(make_parser(), data).problems
 
 
 # --- What is a task ----------------------------------------------------------------------------
@@ -111,13 +97,10 @@ LINES = (
 def test_wherever_the_bytes_are_cut(cuts: list[int], last_line_end: bool) -> None:  # noqa: FBT001 - hypothesis's
     """However the bytes of a file arrive, in whatever pieces, the tasks are the same."""
     data = b"\n".join(LINES) + (b"\n" if last_line_end else b"")
-    parser = LineParser("tasks.jsonl")
-    tasks: list[Task] = []
+    parser = make_parser()
 
     ends = [0, *sorted(cuts), len(data)]
-    for start, end in pairwise(ends):
-        tasks += parser.feed(data[start:end])
-    tasks += parser.finish()
+    tasks = parse_with(parser, *(data[start:end] for start, end in pairwise(ends))).tasks
 
     assert tasks == parse(data)
     assert [(task.line, task.id) for task in tasks] == [(1, "a"), (3, "b"), (5, "c"), (6, "d")]
@@ -137,7 +120,7 @@ def test_wherever_the_bytes_are_cut(cuts: list[int], last_line_end: bool) -> Non
         (b'{"id":"a","commandLine":"x","n":NaN}', "not valid JSON"),
         (b'{"id":"a","commandLine":"x","n":-Infinity}', "not valid JSON"),
         (b'{"id":"a","commandLine":"x","n":01}', "not valid JSON"),
-        (b'{"id":"a","commandLine":"x","s":"\\ud800"}', "not valid JSON"),
+        (b'{"id":"a","commandLine":"x","s":"\\ud800"}', "half of a surrogate pair"),
         (b'{"id":"a","commandLine":"x","s":"\\q"}', "not valid JSON"),
         (b'{"id":"a","commandLine":"tab\there"}', "not valid JSON"),
         (b"id,commandLine", "not valid JSON"),
@@ -169,55 +152,106 @@ def test_wherever_the_bytes_are_cut(cuts: list[int], last_line_end: bool) -> Non
     ],
 )
 def test_a_line_that_is_no_task(bad: bytes, reason: str) -> None:
-    """The message names the file and the line, says what is wrong and what would be right."""
+    """
+    It is told by its line, with what is wrong and what would be right; its bytes are kept, it
+    has an ordinal, and the tasks around it are none the worse.
+    """
     data = b"\n" + line("ok") + b"\r\n\r\n" + bad + b"\n" + line("later") + b"\n"
 
-    assert refusal(data).startswith("tasks.jsonl:4: ")
-    assert reason in refusal(data)
+    items = parse_with(make_parser(), data)
+
+    assert [(item.ordinal, item.line, item.body) for item in items.invalid] == [(1, 4, bad)]
+    assert reason in items.problems[0][1]
+    assert items.tasks == [Task(0, 2, "ok", line("ok")), Task(2, 5, "later", line("later"))]
 
 
-def test_the_first_bad_line_is_named() -> None:
-    """Whatever is wrong with which line, the first of them in the file is the one to mend."""
+def test_each_bad_line_is_told() -> None:
+    """Whatever is wrong with which line, each is told, in the order of the file."""
     bad = [line("a b"), b'{"id":"a","commandLine":"x","s":"\xff"}', b"nonsense"]
-    for first in bad:
-        others = [each for each in bad if each is not first]
-        data = b"\n".join([line("ok"), first, line("fine"), *others, b""])
+    data = b"\n".join([line("ok"), bad[0], line("fine"), *bad[1:], b""])
 
-        assert refusal(data).startswith("tasks.jsonl:2: ")
+    items = parse_with(make_parser(), data)
+
+    assert [item.body for item in items.invalid] == bad
+    assert [item.line for item in items.invalid] == [2, 4, 5]
+    assert items.ids == ["ok", "fine"]
 
 
-def test_tasks_before_a_bad_line_stand() -> None:
+def test_a_bad_line_in_a_later_piece() -> None:
     """What was completed in earlier pieces has been handed out; line numbers go on."""
-    parser = LineParser("tasks.jsonl")
+    parser = make_parser()
 
-    assert len(parser.feed(line("a") + b"\n" + line("b") + b"\n\n")) == 2
-    with pytest.raises(SourceError) as raised:
-        parser.feed(line("c") + b"\nnonsense\n")
-    assert raised.value.line == 5
-    assert raised.value.path == "tasks.jsonl"
+    assert len(parser.feed(line("a") + b"\n" + line("b") + b"\n\n").tasks) == 2
+    block = parser.feed(line("c") + b"\nnonsense\n")
+    assert [task.line for task in block.tasks] == [4]
+    assert [(item.ordinal, item.line) for item in block.invalid] == [(3, 5)]
 
 
 def test_a_byte_order_mark_in_a_later_piece() -> None:
     """Two files put together have a BOM in the middle, wherever the pieces begin."""
-    parser = LineParser("tasks.jsonl")
+    parser = make_parser()
     parser.feed(BOM + line("a") + b"\n")
 
-    with pytest.raises(SourceError, match=r"tasks\.jsonl:2: a byte order mark"):
-        parser.feed(BOM + line("b") + b"\n")
+    (item,) = parser.feed(BOM + line("b") + b"\n").invalid
+
+    assert item.line == 2
+    assert item.problems[0].kind is Kind.ENCODING
+    assert "a byte order mark" in item.problems[0].text
 
 
 @pytest.mark.parametrize("data", [b"", b"\n", b" \r\n\n", BOM, BOM + b"\n"])
-def test_a_file_without_tasks(data: bytes) -> None:
+async def test_a_file_without_tasks(tmp_path: Path, data: bytes) -> None:
     """An empty file is a mistake: nobody submits nothing on purpose."""
-    assert refusal(data).startswith("tasks.jsonl: holds no task")
+    path = tmp_path / "tasks.jsonl"
+    path.write_bytes(data)
+
+    with pytest.raises(SourceError, match="holds no task") as raised:
+        await read(path)
+
+    assert raised.value.path == str(path)
+
+
+# A row of an earlier run's rejects file, as observe/files.py writes it.
+ROW = (
+    b'{"source":"tasks.jsonl","line":7,"task_id":"a","code":"InvalidPropertyValue",'
+    b'"message":"no","values":[],"request_id":null,"client_request_id":null,"attempts":1,'
+    b'"in_doubt":false,%b}'
+)
+
+
+def test_a_rejects_file_is_a_source() -> None:
+    """A row of an earlier run's rejects file stands for the task inside of it."""
+    assert parse(ROW % (b'"task":' + line("a"))) == [Task(0, 1, "a", line("a"))]
+
+
+def test_a_task_that_is_no_more_right_than_before() -> None:
+    """What is wrong with the task in a row of a rejects file is told, not with the row."""
+    ((number, text),) = problems(line("ok") + b"\n" + ROW % (b'"task":' + line("a b")))
+
+    assert (number, text.split(";")[0]) == (2, "id 'a b' holds ' '")
+
+
+def test_a_row_of_a_line_that_was_no_json() -> None:
+    """It has a text in place of a task, which is to be mended first."""
+    ((_, text),) = problems(ROW % b'"text":"{nonsense"')
+
+    assert text.startswith("the row of a rejects file whose line was no JSON: mend `text`")
+
+
+@pytest.mark.parametrize("row", [b'{"task":{"id":"a"},"id":"b"}', b'{"text":"x"}', b'{"task":7}'])
+def test_what_is_no_row_of_a_rejects_file(row: bytes) -> None:
+    """An object with an ID is a task, whatever else it holds; a text alone is no row."""
+    ((_, text),) = problems(row)
+
+    assert "rejects file" not in text
 
 
 def test_a_line_without_end() -> None:
     """A file that is no NDJSON at all is not read into memory whole."""
-    parser = LineParser("tasks.jsonl")
+    parser = make_parser()
     parser.feed(line("a") + b"\n")
-    for _ in range(LINE_BYTES_MAX // BLOCK_BYTES):
-        assert parser.feed(b"x" * BLOCK_BYTES) == []
+    for _ in range(ITEM_BYTES_MAX // BLOCK_BYTES):
+        assert parser.feed(b"x" * BLOCK_BYTES).tasks == []
 
     with pytest.raises(SourceError, match=r"tasks\.jsonl:2: the line has more than 4,194,304"):
         parser.feed(b"x")
@@ -232,11 +266,11 @@ async def test_a_file_of_many_blocks(tmp_path: Path) -> None:
     count = 3 * BLOCK_BYTES // 40
     path.write_bytes(b"\n".join(line(f"t{n}") for n in range(count)))
 
-    tasks = await read(path)
+    items = await read(path)
 
-    assert [task.id for task in tasks] == [f"t{n}" for n in range(count)]
-    assert [task.line for task in tasks] == list(range(1, count + 1))
-    source = LineSource.open(str(path))
+    assert items.ids == [f"t{n}" for n in range(count)]
+    assert [task.line for task in items.tasks] == list(range(1, count + 1))
+    source = open_source(path)
     assert source.bytes_total == path.stat().st_size
     source.close()
 
@@ -249,7 +283,7 @@ async def test_what_names_a_file(tmp_path: Path, form: str) -> None:
     with path.open("rb") as stream:
         forms: dict[str, AnySource] = {"str": str(path), "Path": path, "stream": stream}
 
-        assert [task.id for task in await read(forms[form])] == ["a"]
+        assert (await read(forms[form])).ids == ["a"]
         assert not stream.closed
 
 
@@ -302,11 +336,11 @@ async def test_nothing_on_standard_input() -> None:
 async def test_a_pipe_is_not_waited_for() -> None:
     """What is in a pipe is admitted while its writer is silent."""
     reader, writer = os.pipe()
-    tasks: list[Task] = []
+    items = Items()
     came = anyio.Event()
 
-    async def admit(block: list[Task], _after: Place) -> None:
-        tasks.extend(block)
+    async def admit(block: Block) -> None:
+        items.add(block)
         came.set()
 
     with os.fdopen(reader, "rb", buffering=0) as pipe, os.fdopen(writer, "wb", 0) as end:
@@ -315,9 +349,9 @@ async def test_a_pipe_is_not_waited_for() -> None:
             beside.start_soon(source.read, admit)
             end.write(line("a") + b"\n" + line("b"))
             await came.wait()
-            assert [task.id for task in tasks] == ["a"]
+            assert items.ids == ["a"]
             end.close()
-        assert [task.id for task in tasks] == ["a", "b"]
+        assert items.ids == ["a", "b"]
     assert source.bytes_total is None
 
 

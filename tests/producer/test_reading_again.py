@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from bulksubmit.core.account import BEGINNING, Place
+from bulksubmit.core.account import BEGINNING
 from bulksubmit.core.bitmap import Bitmap
-from bulksubmit.core.model import Task
-from bulksubmit.producer.lines import LineSource
 from bulksubmit.producer.source import Done
+from tests.producer.reading import read
 
 TASKS = 4_000
 
@@ -20,21 +19,6 @@ def write(path: Path, *, last_line_end: bool) -> str:
     return str(path)
 
 
-async def read(path: str, done: Done | None = None) -> tuple[list[Task], list[Place]]:
-    """The tasks of a file, and the places that its reader told."""
-    tasks: list[Task] = []
-    places: list[Place] = []
-
-    async def admit(block: list[Task], after: Place) -> None:
-        tasks.extend(block)
-        places.append(after)
-
-    source = LineSource.open(path)
-    await source.read(admit, done)
-    source.close()
-    return tasks, places
-
-
 @pytest.mark.parametrize("last_line_end", [True, False])
 async def test_whatever_is_left_comes_again(tmp_path: Path, last_line_end: bool) -> None:  # noqa: FBT001 - pytest's
     """
@@ -42,7 +26,8 @@ async def test_whatever_is_left_comes_again(tmp_path: Path, last_line_end: bool)
     it alone: also the last one, in a line without an end.
     """
     path = write(tmp_path / "tasks.jsonl", last_line_end=last_line_end)
-    tasks, places = await read(path)
+    items = await read(path)
+    tasks, places = items.tasks, items.places
 
     for known in range(len(places) + 1):
         borders = [place.ordinal for place in [BEGINNING, *places[:known]]]
@@ -51,7 +36,7 @@ async def test_whatever_is_left_comes_again(tmp_path: Path, last_line_end: bool)
             settled.add_range(0, left)
             settled.add_range(left + 1, TASKS)
 
-            again, told = await read(path, Done(settled, places[:known]))
+            again = await read(path, Done(settled, places[:known]))
 
-            assert again == [tasks[left]]
-            assert told[-1] == places[-1]
+            assert again.tasks == [tasks[left]]
+            assert again.places[-1] == places[-1]
