@@ -355,7 +355,7 @@ class ReadBack:
     """Look at the tasks that exist under these IDs, then settle_read_back().
 
     Attributes:
-        number: Its own among all attempts and read-backs.
+        number: -1 for the run's first read-back, then downwards: attempts have the others.
         tasks: At most 1,000.
         one_by_one: Get each by its ID: a list has failed to show them before.
     """

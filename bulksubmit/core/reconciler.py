@@ -106,7 +106,7 @@ class Reconciler:
         self._in_flight: dict[int, Attempt] = {}
         self._suspects = Suspects()
         self._troubles: dict[int, Trouble] = {}  # By ordinal.
-        self._requests = 0  # Attempts and read-backs.
+        self._attempts = self._read_backs = 0
         self._patience = Patience(bounds.retry_timeout_s, random, observer)
         self._bytes = BytesBound(bounds.bytes_max)
         self._began_s: float | None = None  # When the first step was asked for.
@@ -191,7 +191,7 @@ class Reconciler:
         if opens_s > now_s:
             return Wait(min(opens_s, gives_up_s))
         if self._suspects.full(now_s):
-            return self._suspects.begin(self._number())
+            return self._read_back()
         backlog, tasks_max, bytes_max = self._backlog, self._bounds.tasks_max, self._bytes.value
         ready_s = backlog.ready_s(
             now_s, tasks_max=tasks_max, bytes_max=bytes_max, sealed=self.sealed
@@ -202,7 +202,7 @@ class Reconciler:
         # With nothing to send there is no better use of a place in flight, few as they may be.
         read_s = self._suspects.ready_s(now_s)
         if read_s <= now_s:
-            return self._suspects.begin(self._number())
+            return self._read_back()
         return Wait(min(ready_s, read_s, gives_up_s))
 
     def _gives_up_s(self, now_s: float, in_flight_max: int) -> float:
@@ -216,7 +216,8 @@ class Reconciler:
         )
 
     def _start(self, tasks: tuple[Task, ...], now_s: float) -> Attempt:
-        troubles, number = self._troubles, self._number()
+        self._attempts += 1
+        troubles, number = self._troubles, self._attempts
         attempt = Attempt(
             number=number,
             client_request_id=f"{self._guid_prefix}{number:012x}",
@@ -225,13 +226,14 @@ class Reconciler:
             sent_s=now_s,
         )
         self._in_flight[number] = attempt
+        self._patience.sent(number)
         return attempt
 
-    def _number(self) -> int:
-        """Of the request that goes now."""
-        self._requests += 1
-        self._patience.sent(self._requests)
-        return self._requests
+    def _read_back(self) -> ReadBack:
+        self._read_backs += 1
+        read = self._suspects.begin(-self._read_backs)
+        self._patience.sent(read.number)
+        return read
 
     # --- Out -------------------------------------------------------------------------------
 

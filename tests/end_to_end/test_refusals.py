@@ -214,11 +214,11 @@ async def test_rejects_can_be_fed_back(tmp_path: Path) -> None:
 
 async def test_task_that_exists_from_elsewhere_is_rejected() -> None:
     """
-    An ID that is taken before we ever sent it is not ours.
+    An ID that is taken before we ever sent it is not ours, if told so.
     """
     async with listening(make_service()) as account:
         await converges(account, make_tasks(10))
-        run = await flood(account, make_tasks(30))
+        run = await flood(account, make_tasks(30), settings=Settings(on_exists="reject"))
 
     assert (run.report.added, run.report.rejected, run.report.existed) == (20, 10, 0)
     assert {outcome.code for outcome in run.of(Verdict.REJECTED)} == {"TaskExists"}

@@ -93,6 +93,7 @@ def test_whatever_happens_the_books_agree_with_the_service(seed: int, stop_s: fl
         exist = [task for task in taken if task.id in held]
         new = [task for task in taken if task.id not in held]
         held.update({task.id: task.ordinal for task in new})
+        service.held.update({task.id: task.body for task in new})
         if chance < 0.3:
             return Lost("reset", sent=True) if chance < 0.2 else Throttled(None, "429")
         reply = answered(new)
