@@ -12,15 +12,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import msgspec
 import platformdirs
 
 from bulksubmit.core.account import Counts
 from bulksubmit.database import LOCK, is_locked, translated
-from bulksubmit.errors import JournalError, JournalMismatch, SourceError, UnfinishedRun
+from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
 from bulksubmit.journal import FILE, Identity, Journal, Look, NoJournal, look
 from bulksubmit.producer.source import Source
-from bulksubmit.producer.spec import Fingerprint, SourceSpec, fingerprint
+from bulksubmit.producer.spec import SourceSpec, change_of, fingerprints
 
 _NAME = re.compile(r"[0-9a-f-]+")
 
@@ -137,14 +136,13 @@ def begin(
         if on_unfinished == "resume":
             return resume(earlier.run_id, source, clock=clock)
         note = _in_the_way(earlier, spec, job_id)
-    files = [fingerprint(path) for path in spec.files]
     identity = Identity(
         run_id=run_id,
         job_id=job_id,
         endpoint=endpoint,
         source=spec.label,
         source_spec=spec.to_json(),
-        source_files=msgspec.json.encode(files).decode(),
+        source_files=fingerprints(spec),
         begun_at=datetime.now(UTC).isoformat(timespec="seconds"),
         version=version("bulksubmit"),
     )
@@ -345,16 +343,4 @@ def check_source(identity: Identity, spec: SourceSpec | None) -> None:
 
 def _change(identity: Identity, spec: SourceSpec) -> str | None:
     """How the source differs from what it was, or None."""
-    if spec.to_json() != identity.source_spec:
-        if spec.files != SourceSpec.from_json(identity.source_spec).files:
-            return f"{spec.label} stands for other files now"
-        return "its template is not what it was"
-    then = msgspec.json.decode(identity.source_files, type=list[Fingerprint])
-    for path, was in zip(spec.files, then, strict=True):
-        try:
-            change = was.change_to(fingerprint(path))
-        except SourceError as error:
-            return str(error)
-        if change:
-            return f"{path} {change}"
-    return None
+    return change_of(spec, identity.source_spec, identity.source_files)

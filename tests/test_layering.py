@@ -41,28 +41,31 @@ ROOMS = {
     # The report that NotConverged carries, for its type only.
     "errors": May("observe", standard="enum typing"),
     "settings": May("core errors"),
-    "producer": May("core errors", "anyio msgspec orjson pyarrow xxhash"),
+    "producer": May("core errors", "anyio fsspec isal msgspec orjson pyarrow xxhash zstandard"),
     "pool": May("core errors", "anyio"),
     "service": May("core errors", "aiohttp anyio azure yarl"),
     # Looks up what exists, by any lister.
     "verify": May("core service", "msgspec"),
     "observe": May("core errors", "orjson structlog"),
     # Remembers, and waits for nothing.
-    "journal": May("core errors", "filelock xxhash"),
-    "runs": May("core errors journal producer", "platformdirs"),
+    "database": May("errors", "filelock"),
+    "journal": May("core database errors", "xxhash"),
+    "runs": May("core database errors journal producer", "platformdirs"),
+    # What is to be said of the input while it is read.
+    "intake": May("core errors producer settings"),
     # The parts, wired: on any service, any source, any run.
     "submission": May(
-        "core errors journal observe pool producer runs service settings verify", "anyio"
+        "core errors intake journal observe pool producer runs service settings verify", "anyio"
     ),
     # The calls: names a source, a service and a run, and leaves the rest to the submission.
     "api": May("core errors observe producer runs service settings submission", "anyio azure"),
     # The public names.
-    "__init__": May("api core errors observe service settings submission"),
+    "__init__": May("api core errors observe producer service settings submission"),
     # Plays the service: knows the wire, never the engine. Only cli/ (and tests/ and
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp msgspec orjson"),
     "cli": May(
-        "__init__ api core emulator errors journal observe producer runs service settings "
+        "__init__ api core database emulator errors journal observe producer runs service settings "
         "submission",
         "anyio click orjson uvloop",
     ),

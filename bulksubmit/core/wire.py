@@ -132,6 +132,11 @@ def encode_collection(tasks: Iterable[Task]) -> bytes:
     return _OPEN + _COMMA.join([task.body for task in tasks]) + _CLOSE
 
 
+def encode_job_patch(on_all_tasks_complete: str) -> bytes:
+    """The body that changes what a job does when all its tasks are complete."""
+    return orjson.dumps({"onAllTasksComplete": on_all_tasks_complete})
+
+
 def decode_results(body: bytes) -> list[TaskResult]:
     """The results in a 200's body, in its order, unverified.
 

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import msgspec
 import orjson
 
 from bulksubmit.core.model import Outcome, Verdict
@@ -124,9 +123,8 @@ def reject_row(file_of: Callable[[int], str]) -> Callable[[Outcome], dict[str, o
 
 def _is_json(body: bytes) -> bool:
     try:
-        msgspec.json.decode(body)
-        body.decode()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
         return False
     return True
 

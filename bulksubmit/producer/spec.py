@@ -128,6 +128,38 @@ class Fingerprint:
         return None if now.digest == self.digest else "has other bytes"
 
 
+def fingerprints(spec: SourceSpec) -> str:
+    """What a source's files are now, as a journal keeps it.
+
+    Raises:
+        SourceError: if one cannot be read.
+    """
+    return msgspec.json.encode([fingerprint(path) for path in spec.files]).decode()
+
+
+def change_of(spec: SourceSpec, then: str, files_then: str) -> str | None:
+    """How a source differs from what it was, or None.
+
+    Args:
+        spec: What it is now.
+        then: What its to_json() gave.
+        files_then: What fingerprints() gave.
+    """
+    if spec.to_json() != then:
+        if spec.files != SourceSpec.from_json(then).files:
+            return f"{spec.label} stands for other files now"
+        return "its template is not what it was"
+    known = msgspec.json.decode(files_then, type=list[Fingerprint])
+    for path, was in zip(spec.files, known, strict=True):
+        try:
+            change = was.change_to(fingerprint(path))
+        except SourceError as error:
+            return str(error)
+        if change:
+            return f"{path} {change}"
+    return None
+
+
 def fingerprint(path: str) -> Fingerprint:
     """What a file is now.
 

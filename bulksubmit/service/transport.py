@@ -13,7 +13,6 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import aiohttp
 import anyio
-import orjson
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
@@ -27,6 +26,7 @@ from bulksubmit.core.wire import (
     TaskPage,
     TaskRange,
     encode_collection,
+    encode_job_patch,
 )
 from bulksubmit.errors import Refusal, ServiceRefused
 from bulksubmit.service.endpoint import parse_endpoint, proxy_for
@@ -225,7 +225,7 @@ class Transport:
             ServiceRefused: if it does not exist or takes no change, or we may not ask.
         """
         patch = replace(self._get, name="patch_job", method="PATCH", headers=self._add.headers)
-        body = orjson.dumps({"onAllTasksComplete": on_all_tasks_complete})
+        body = encode_job_patch(on_all_tasks_complete)
         return await self._ask(_Request(patch, str(uuid.uuid4()), body), done_in)
 
     async def list_tasks(
