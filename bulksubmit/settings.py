@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
+from bulksubmit.core.model import OnExists
 from bulksubmit.core.partitioner import TASKS_MAX
 from bulksubmit.core.wire import API_VERSION, FRAME_BYTES
 from bulksubmit.errors import SettingsError
@@ -97,6 +98,19 @@ class Settings:
         max_duration_s: Stop the run, in order, after so long; None for never.
         on_unfinished: What to do if there is an unfinished run of this source and job: stop
             and say so, resume it, or begin a new one.
+        on_exists: What becomes of a task whose ID is taken in the job: ``verify`` compares what is
+            there with what was sent: if it is the same, the task existed, otherwise it is
+            rejected. ``reject`` looks only at those that an earlier attempt of the run may have
+            added, and rejects the others. ``accept`` takes all of them for existed, unseen.
+        invalid: What becomes of an item of the source that is no task the service accepts:
+            it stops the run before anything of its block is sent, or is rejected like a task
+            that the service refuses.
+        allow_unknown: Fields that the service's model does not know are passed on.
+        dedupe: Look for IDs that are there twice, over the whole source.
+        check_first: Read and check the whole source before anything is sent.
+        hold_auto_terminate: Set the job's onAllTasksComplete to noaction while the run lasts,
+            so that it cannot complete between two requests.
+        then_terminate: Set it to terminatejob once every task of the source exists.
         spool: Keep a copy of a source that cannot be opened twice (a pipe, an iterable) in the
             run's folder, whole, before anything is sent, so that the run can be resumed.
 
@@ -117,6 +131,13 @@ class Settings:
     drain_s: float = 10.0
     max_duration_s: float | None = None
     on_unfinished: Literal["stop", "resume", "new"] = "stop"
+    on_exists: OnExists = "verify"
+    invalid: Literal["stop", "reject"] = "stop"
+    allow_unknown: bool = False
+    dedupe: bool = True
+    check_first: bool = False
+    hold_auto_terminate: bool = False
+    then_terminate: bool = False
     spool: bool = False
 
     def __post_init__(self) -> None:

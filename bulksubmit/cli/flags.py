@@ -10,6 +10,7 @@ import click
 
 from bulksubmit.cli.flood import Output, Target
 from bulksubmit.cli.options import credential, option
+from bulksubmit.core.model import OnExists
 from bulksubmit.core.wire import API_VERSION
 from bulksubmit.errors import SettingsError
 from bulksubmit.settings import RejectsBound, Settings
@@ -43,6 +44,12 @@ _OPTIONS = (
         default=_DEFAULTS.server_timeout_s,
         metavar="SECONDS",
         help="How long the service may work on one request.",
+    ),
+    option(
+        "--on-exists",
+        type=click.Choice(["verify", "accept", "reject"]),
+        default=_DEFAULTS.on_exists,
+        help="At an ID that is taken: compare the task there, take it for ours, or reject ours.",
     ),
     option(
         "--invalid",
@@ -137,6 +144,7 @@ class Flags:
     auth_mode: str | None
     api_version: str
     server_timeout: int
+    on_exists: OnExists
     invalid: Literal["stop", "reject"]
     allow_unknown: bool
     no_dedupe: bool
@@ -207,6 +215,7 @@ class Flags:
             rejects_bound=bound,
             rejects_path=self.rejects,
             results_path=self.results,
+            on_exists=self.on_exists,
             invalid=self.invalid,
             allow_unknown=self.allow_unknown,
             dedupe=not self.no_dedupe,
