@@ -82,3 +82,26 @@ def test_journal_is_measured(tmp_path: Path) -> None:
     lines = [line for line in printed.splitlines()[3:] if not line.endswith(":")]
     assert len(lines) == len(wanted)
     assert all(text in line for text, line in zip(wanted, lines, strict=True))
+
+
+def test_validate_is_measured(tmp_path: Path) -> None:
+    """
+    The look for duplicate IDs and the validation of both kinds of tasks are measured to the end.
+    """
+    sizes = ("--tasks", "2000", "--ids", "70000", "--rounds", "1")
+    printed = benchmark("validate", *sizes, "--folder", str(tmp_path))
+
+    lines = [line.partition(":")[0] for line in printed.splitlines()[3:]]
+    validated = [
+        "  CPU a task, µs",
+        "  tasks/s by the clock",
+        "  of which for duplicates, µs a task",
+    ]
+    assert lines == [
+        "70,000 IDs, for the look for duplicates alone",
+        *("  CPU an ID while reading, µs", "  CPU an ID at the end, µs", "  memory, MB"),
+        "bulksubmit validate, 2,000 tasks of 100 bytes",
+        *(*validated, "  peak RSS, MB"),
+        "bulksubmit validate, 2,000 tasks of 300 bytes",
+        *(*validated, "  peak RSS, MB"),
+    ]

@@ -11,6 +11,7 @@ from random import Random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh3_64_digest
 
 from bulksubmit.core.account import Place
 from bulksubmit.core.model import Task
@@ -91,6 +92,21 @@ def test_among_many(chunk_ids: int) -> None:
     assert len(duplicates) > 4_000
     found = find(ids, chunk_ids=chunk_ids)
     assert found == Found(len(duplicates), duplicates[:1_000])
+
+
+def test_half_a_digest_is_not_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    IDs are alike only if their whole digests are.
+    """
+
+    def alike_by_half(data: bytes) -> bytes:
+        return xxh3_64_digest(data) + b"alike..."
+
+    monkeypatch.setattr("bulksubmit.producer.duplicates.xxh3_128_digest", alike_by_half)
+    ids = [f"t{n}" for n in range(2_000)]
+
+    assert find(ids, chunk_ids=300) == Found(0, [])
+    assert find([*ids, "T5"], chunk_ids=300) == Found(1, [Duplicate(2_000, 5)])
 
 
 def test_a_file_twice() -> None:
@@ -224,7 +240,7 @@ async def texts(source: AnySource, *, chunk_ids: int = CHUNK_IDS) -> list[tuple[
     with closing(opened), closing(DuplicateCheck(chunk_ids=chunk_ids)) as check:
 
         async def admit(block: Block) -> None:
-            check.add(block.tasks, block.after.ordinal)
+            check.add([item for item in block.items if item.id], block.after.ordinal)
             lines.add(block.after)
 
         await opened.read(admit)
@@ -262,6 +278,18 @@ async def test_both_lines_are_named(tmp_path: Path) -> None:
     ]
 
 
+async def test_what_is_no_task_is_named_too(tmp_path: Path) -> None:
+    """
+    An ID that is there twice is told even if one of both is no task for another reason.
+    """
+    path = tmp_path / "tasks.jsonl"
+    path.write_text('{"id":"a"}\n{"id":5}\n{}\n{"id":6}\n' + line("a"))
+
+    assert await texts(path) == [
+        (f"{path}:5", "a", f"id 'a' is also that of {path}:1; IDs must be unique, ignoring case")
+    ]
+
+
 async def test_only_what_is_near_is_read_again(tmp_path: Path) -> None:
     """
     In files of many blocks, both places are found; the files between them are not read again.
@@ -283,6 +311,28 @@ async def test_only_what_is_near_is_read_again(tmp_path: Path) -> None:
     assert f"that of {a}:40001;" in found[9][2]
     assert f"that of {a}:9;" in found[10][2]
     assert f"that of {b}:40000;" in found[11][2]
+
+
+async def test_items_of_an_array(tmp_path: Path) -> None:
+    """
+    In an array, the number among the file's items is told, and the line.
+    """
+    tasks = ",\n".join(many("A", "t3", count=20)).replace("t7", "a")
+    path = tmp_path / "tasks.json"
+    path.write_text(f"[\n{tasks}]")
+
+    assert await texts(path) == [
+        (
+            f"{path}: item 21 (line 42)",
+            "A",
+            f"id 'A' is also that of {path}: item 8 (line 16); IDs must be unique, ignoring case",
+        ),
+        (
+            f"{path}: item 22 (line 44)",
+            "t3",
+            f"id 't3' is also that of {path}: item 4 (line 8); IDs must be unique, ignoring case",
+        ),
+    ]
 
 
 async def test_a_pipe_without_blank_lines() -> None:
