@@ -15,26 +15,29 @@ from azure.batch.models import (
     ResourceFile,
 )
 
-from bulksubmit.core.account import Place
 from bulksubmit.core.model import Task
 from bulksubmit.errors import SourceError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.items import TASKS_PER_BLOCK
-from bulksubmit.producer.source import AnySource, TaskSpec
-from tests.producer.test_lines import line, read
+from bulksubmit.producer.source import AnySource, Block, TaskSpec
+from tests.producer.reading import line, read
 
 
 async def body_of(item: TaskSpec) -> bytes:
     """The body that an item becomes."""
-    (task,) = await read([item])
+    (task,) = (await read([item])).tasks
     return task.body
 
 
 async def refusal(item: object) -> str:
     """What is said of a bad item, behind a good one."""
-    with pytest.raises(SourceError) as raised:
-        await read([line("ok"), cast("TaskSpec", item)])
-    return str(raised.value)
+    source = [line("ok"), cast("TaskSpec", item)]
+    try:
+        items = await read(source)
+    except SourceError as error:  # It is nothing that JSON knows.
+        return str(error)
+    ((number, text),) = items.problems
+    return f"item:{number}: {text}"
 
 
 # --- What is a task ----------------------------------------------------------------------------
@@ -122,17 +125,17 @@ async def test_items_are_numbered() -> None:
     """Ordinals count from 0, and items, in place of lines, from 1, over all blocks."""
     count = 2 * TASKS_PER_BLOCK + 1
 
-    tasks = await read(line(f"t{n}") for n in range(count))
+    items = await read(line(f"t{n}") for n in range(count))
 
-    assert [(task.ordinal, task.line) for task in tasks] == [(n, n + 1) for n in range(count)]
+    assert [(task.ordinal, task.line) for task in items.tasks] == [(n, n + 1) for n in range(count)]
 
 
 async def test_each_item_of_an_async_iterable_is_admitted_at_once() -> None:
     """The next item may be long in coming: the present one does not wait for it."""
     admitted: list[Task] = []
 
-    async def admit(block: list[Task], _after: Place) -> None:
-        admitted.extend(block)
+    async def admit(block: Block) -> None:
+        admitted.extend(block.tasks)
 
     async def specs() -> AsyncIterator[bytes]:
         for number in range(3):
@@ -171,7 +174,7 @@ async def test_a_long_iterable_lets_others_run() -> None:
         (b"nonsense", "not valid JSON"),
         (b"\n", "truncated"),
         (b"", "not valid JSON"),
-        (b'{"id":"a",\n"commandLine"}', "malformed"),
+        (b'{"id":"a",\n"commandLine"}', "not valid JSON: expected ':'"),
         (b"[1]", "an array"),
         (17, "a number"),
         (None, "null"),
@@ -180,8 +183,8 @@ async def test_a_long_iterable_lets_others_run() -> None:
         ({"id": "a b", "commandLine": "x"}, "holds ' '"),
         (line("x" * 65), "id has 65 characters"),
         (line("a\\n"), r"holds '\n'"),
-        (b'{"id":"a","commandLine":"x","s":"\xff"}', "can't decode byte 0xff"),
-        ('{"id":"a","commandLine":"\ud800"}', "surrogates"),
+        (b'{"id":"a","commandLine":"x","s":"\xff"}', "not UTF-8: byte 0xff"),
+        ('{"id":"a","commandLine":"\ud800"}', "not UTF-8: byte 0xed"),
         ({"id": "a", "commandLine": "\ud800"}, "surrogates"),
         ({"id": "a", "commandLine": "x", "d": Decimal(1)}, "not JSON serializable"),
         ({"id": "a", "commandLine": "x", 1: "x"}, "str"),
