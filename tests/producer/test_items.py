@@ -15,7 +15,6 @@ from azure.batch.models import (
     ResourceFile,
 )
 
-from bulksubmit.core.model import Task
 from bulksubmit.errors import SourceError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.items import TASKS_PER_BLOCK
@@ -132,7 +131,7 @@ async def test_items_are_numbered() -> None:
 
 async def test_each_item_of_an_async_iterable_is_admitted_at_once() -> None:
     """The next item may be long in coming: the present one does not wait for it."""
-    admitted: list[Task] = []
+    admitted = []
 
     async def admit(block: Block) -> None:
         admitted.extend(block.tasks)
