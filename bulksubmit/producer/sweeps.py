@@ -21,7 +21,7 @@ from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.producer.template import Template
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_RANGE = re.compile(r"(-?\d{1,15})\.\.(-?\d{1,15})(?:\.\.(-?\d{1,15}))?")
+_RANGE = re.compile(r"(-?\d{1,15})\.\.(-?\d{1,15})(?:\.\.(-?\d{1,15}))?", re.ASCII)
 _LIKE_A_RANGE = re.compile(r"(?<![\\.])\.\.")
 # A backslash is itself, but before a comma, another one, or two dots.
 _LETTER = re.compile(r"\\([\\,]|\.(?=\.))|(,)|(.)", re.DOTALL)

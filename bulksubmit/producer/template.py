@@ -30,7 +30,7 @@ NAMES_SHOWN_MAX = 20  # Of the columns there are, in a message.
 # "${" first: what the shell has in braces is not ours.
 _BRACE = re.compile(r"\$\{|\{\{|\}\}|\{([^{}]*)\}|[{}]")
 # At most int32 is taken; a longer one is told by the task model, as text.
-_WHOLE = re.compile(r"(-?)0*(\d{1,20})(?:\.0+)?")
+_WHOLE = re.compile(r"(-?)0*([0-9]{1,20})(?:\.0+)?")
 
 
 class Placeholder(NamedTuple):
@@ -85,10 +85,13 @@ class Template:
                 nor doubled.
         """
         self.name, self._allow_unused = name, allow_unused
-        task = self._parsed(text)
-        if id_unless_given is not None and "id" not in task:
-            task = {"id": id_unless_given, **task}
-        self._parts = [*self._walk(task, ())]
+        try:
+            task = self._parsed(text)
+            if id_unless_given is not None and "id" not in task:
+                task = {"id": id_unless_given, **task}
+            self._parts = [*self._walk(task, ())]
+        except RecursionError as error:
+            raise SourceError(name, None, "is nested too deeply to be a task") from error
 
     def on(self, names: Sequence[str], *, of: str, noun: str = "column") -> "Filler":
         """The template for rows of these columns.
@@ -123,10 +126,8 @@ class Template:
                 text, parse_int=_Number, parse_float=_Number, object_pairs_hook=self._object
             )
         except json.JSONDecodeError as error:  # orjson's is one too.
-            raise SourceError(self.name, error.lineno, f"not valid JSON: {error.msg}") from error
-        except RecursionError as error:
-            reason = "is nested too deeply to be a task"
-            raise SourceError(self.name, None, reason) from error
+            reason = f"not valid JSON: {error.msg} (column {error.colno})"
+            raise SourceError(self.name, error.lineno, reason) from error
         if not isinstance(task, dict):
             reason = "is not a JSON object; a template is one task, with placeholders in it"
             raise SourceError(self.name, None, reason)
