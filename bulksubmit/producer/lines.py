@@ -1,18 +1,19 @@
 """NDJSON: one task a line, in flat memory."""
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from itertools import count
 
 from bulksubmit.core.account import Place
+from bulksubmit.core.model import Invalid, Kind, Problem
 from bulksubmit.core.partitioner import BYTES_MAX
 from bulksubmit.core.taskcheck import Checker
-from bulksubmit.errors import SourceError
-from bulksubmit.producer.blocks import to_block
+from bulksubmit.producer.blocks import to_block, to_sparse_block
 from bulksubmit.producer.source import Block
 
 # What one item may take. No task of more than BYTES_MAX can be added; up to this bound it is
-# rejected by its ID, and beyond it the file is no file of tasks.
+# looked at and rejected by its ID, and beyond it only counted.
 ITEM_BYTES_MAX = 4 * BYTES_MAX
+SHOWN_BYTES = 4096  # Of what is longer, to be shown.
 
 BOM = b"\xef\xbb\xbf"
 WHITE = b" \t\r"  # Of a line: blank lines are no tasks, and CR LF ends lines too.
@@ -44,6 +45,7 @@ class LineParser:
         self.place = at
         self._name, self._checker, self._settled = name, checker, settled
         self._rest = b""  # The beginning of a line whose end is still to come.
+        self._dropped = 0  # How many more bytes of it are not kept: it is too long for a task.
 
     def feed(self, data: bytes) -> Block:
         """See Parser."""
@@ -51,11 +53,8 @@ class LineParser:
         if end < 0:
             self._rest += data
             if len(self._rest) > ITEM_BYTES_MAX:
-                reason = (
-                    f"the line has more than {ITEM_BYTES_MAX:,} bytes; one task a line is read, "
-                    f"and the service takes at most {BYTES_MAX:,} bytes a request"
-                )
-                raise SourceError(self._name, self.place.line, reason)
+                self._dropped += len(self._rest) - SHOWN_BYTES
+                self._rest = self._rest[:SHOWN_BYTES]
             return Block([], self.place)
         data, self._rest = self._rest + data[: end + 1], data[end + 1 :]
         return self._parse(data)
@@ -73,6 +72,9 @@ class LineParser:
         place = self.place
         lines = (data.removeprefix(BOM) if place.offset == 0 else data).split(b"\n")
         bodies = [line.strip(WHITE) for line in lines]
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            bodies[0] = lines[0]  # Whatever it is, it is not blank as a whole.
         numbers = range(place.line, place.line + len(bodies))
         if bodies and not bodies[-1]:
             bodies.pop()
@@ -83,10 +85,47 @@ class LineParser:
             told = [*numbers[: len(bodies)]]
         self.place = Place(
             place.ordinal + len(bodies),
-            place.offset + len(data),
+            place.offset + len(data) + dropped,
             place.line + data.count(b"\n"),
             place.file,
         )
+        if dropped or len(data) > ITEM_BYTES_MAX:
+            return self._without_too_long(bodies, told, first_too_long=dropped > 0)
         return to_block(
             bodies, told, checker=self._checker, after=self.place, settled=self._settled
         )
+
+    def _without_too_long(
+        self, bodies: list[bytes], lines: Sequence[int], *, first_too_long: bool
+    ) -> Block:
+        """A block in which there are, or may be, lines too long for any task."""
+        settled: Container[int] = self._settled or ()
+        first = self.place.ordinal - len(bodies)
+        items = [
+            (body, line, first + at)
+            for at, (body, line) in enumerate(zip(bodies, lines, strict=True))
+            if first + at not in settled
+        ]
+        too_long = [
+            Invalid(ordinal, line, "", body[:SHOWN_BYTES], (_TOO_LONG,))
+            for body, line, ordinal in items
+            if len(body) > ITEM_BYTES_MAX or (first_too_long and ordinal == first)
+        ]
+        known = {invalid.ordinal for invalid in too_long}
+        others = [item for item in items if item[2] not in known]
+        return to_sparse_block(
+            [body for body, _, _ in others],
+            [line for _, line, _ in others],
+            [ordinal for _, _, ordinal in others],
+            checker=self._checker,
+            after=self.place,
+            known_invalid=too_long,
+        )
+
+
+_TOO_LONG = Problem(
+    "",
+    Kind.LENGTH,
+    f"the line has more than {ITEM_BYTES_MAX:,} bytes, of which only the beginning is kept; one "
+    f"task a line is read, and the service takes at most {BYTES_MAX:,} bytes a request",
+)

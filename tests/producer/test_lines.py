@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bulksubmit.core.account import BEGINNING, Place
+from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Kind, Task
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
@@ -246,15 +247,38 @@ def test_what_is_no_row_of_a_rejects_file(row: bytes) -> None:
     assert "rejects file" not in text
 
 
-def test_a_line_without_end() -> None:
-    """A file that is no NDJSON at all is not read into memory whole."""
+def test_a_line_too_long_for_any_task() -> None:
+    """
+    A line of megabytes is not kept in memory whole; it is no task, and the next line is read.
+    """
     parser = make_parser()
     parser.feed(line("a") + b"\n")
-    for _ in range(ITEM_BYTES_MAX // BLOCK_BYTES):
-        assert parser.feed(b"x" * BLOCK_BYTES).tasks == []
+    pieces = 12 * ITEM_BYTES_MAX // BLOCK_BYTES
+    for _ in range(pieces):
+        assert parser.feed(b"x" * BLOCK_BYTES).items == []
+        assert len(parser._rest) <= ITEM_BYTES_MAX  # noqa: SLF001 - what is kept in memory
+    block = parser.feed(b"x\n" + line("b") + b"\n")
 
-    with pytest.raises(SourceError, match=r"tasks\.jsonl:2: the line has more than 4,194,304"):
-        parser.feed(b"x")
+    (invalid,) = block.invalid
+    assert (invalid.ordinal, invalid.line) == (1, 2)
+    assert len(invalid.body) <= BLOCK_BYTES
+    assert "more than 4,194,304 bytes" in invalid.problems[0].text
+    assert block.tasks == [Task(2, 3, "b", line("b"))]
+    assert parser.place.offset == 2 * len(line("a") + b"\n") + pieces * BLOCK_BYTES + 2
+
+
+@pytest.mark.parametrize("settled", [False, True])
+def test_a_line_too_long_in_a_part(settled: bool) -> None:  # noqa: FBT001 - pytest's
+    """Read again between two places, it is the same; unless it is settled."""
+    done = Bitmap()
+    if settled:
+        done.add(1)
+    parser = LineParser("tasks.jsonl", at=Place(0, 0, 1), checker=Checker(), settled=done)
+    long = b"x" * (ITEM_BYTES_MAX + 1)
+    block = parser.part(line("a") + b"\n" + long + b"\n" + line("b"))
+
+    assert [task.id for task in block.tasks] == ["a", "b"]
+    assert [invalid.ordinal for invalid in block.invalid] == ([] if settled else [1])
 
 
 # --- Files, pipes, streams -----------------------------------------------------------------------
