@@ -126,6 +126,7 @@ class RowParser:
         if self.place.offset:
             return data
         header, at = self._header, self.place
+        assert len(data) >= header.length  # The first piece is the head, or more.
         self.place = Place(at.ordinal, header.length, 1 + header.line_ends, at.file)
         return data[header.length :]
 
