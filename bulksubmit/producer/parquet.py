@@ -62,7 +62,8 @@ class ParquetRows:
 
         Args:
             at: Where the file begins.
-            admit: Takes rows in, as tasks. The offset of their places counts rows.
+            admit: Takes rows in, as tasks. The offset of their places counts rows, and so do the
+                lines, from 1.
             done: What is to be left out.
 
         Returns:
@@ -87,7 +88,7 @@ class ParquetRows:
         return place
 
     def _block(self, filler: Filler, batch: _Batch, after: Place, done: Done | None) -> Block:
-        first = after.ordinal - batch.rows
+        first, to_line = after.ordinal - batch.rows, after.line - after.ordinal
         columns, ordinals = batch.columns, [*range(first, after.ordinal)]
         if done:
             ordinals = [ordinal for ordinal in ordinals if ordinal not in done.settled]
@@ -98,7 +99,7 @@ class ParquetRows:
             }
             ordinals = [ordinal for ordinal in ordinals if None not in rows[ordinal]]
             invalid = [
-                _with_null(filler.names, row, ordinal, after)
+                _with_null(filler.names, row, ordinal, ordinal + to_line)
                 for ordinal, row in rows.items()
                 if None in row
             ]
@@ -107,7 +108,7 @@ class ParquetRows:
             texts = [[column[ordinal - first] for ordinal in ordinals] for column in texts]
         return to_sparse_block(
             filler.fill(texts, len(ordinals)),
-            [_line(ordinal, after) for ordinal in ordinals],
+            [ordinal + to_line for ordinal in ordinals],
             ordinals,
             checker=self._checker,
             after=after,
@@ -178,14 +179,7 @@ def _later(place: Place, count: int) -> Place:
     return Place(place.ordinal + count, place.offset + count, place.line + count, place.file)
 
 
-def _line(ordinal: int, after: Place) -> int:
-    """The 1-based row of the file, which stands for the line that it has not."""
-    return after.line - (after.ordinal - ordinal)
-
-
-def _with_null(
-    names: Sequence[str], row: Sequence[str | None], ordinal: int, after: Place
-) -> Invalid:
+def _with_null(names: Sequence[str], row: Sequence[str | None], ordinal: int, line: int) -> Invalid:
     problems = tuple(
         Problem(
             "",
@@ -196,7 +190,7 @@ def _with_null(
         if value is None
     )
     body = orjson.dumps(dict(zip(names, row, strict=True)))
-    return Invalid(ordinal, _line(ordinal, after), "", body, problems)
+    return Invalid(ordinal, line, "", body, problems)
 
 
 def _writer(file: str, field: Any) -> Callable[[Any], list[str | None]]:

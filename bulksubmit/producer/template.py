@@ -279,9 +279,7 @@ class Filler:
             return [(self._format % ()).encode()] * count
         escaped = [_escaped(column) for column in columns]
         filled = [
-            [_bare(value, slot.bare) for value in columns[slot.column]]
-            if slot.bare
-            else escaped[slot.column]
+            _unquoted(columns[slot.column], slot.bare) if slot.bare else escaped[slot.column]
             for slot in self._slots
         ]
         # No string of JSON holds a line end, and neither does the JSON around them.
@@ -299,6 +297,11 @@ def _escaped(values: Sequence[str]) -> Sequence[str]:
     if len(orjson.dumps(whole)) == len(whole.encode()) + 2:  # The usual: nothing to escape.
         return values
     return [_quoted(value)[1:-1] for value in values]
+
+
+def _unquoted(values: Sequence[str], kind: FieldKind) -> Sequence[str]:
+    written = {value: _bare(value, kind) for value in {*values}}  # They are often few.
+    return [written[value] for value in values]
 
 
 def _bare(value: str, kind: FieldKind) -> str:
