@@ -72,7 +72,8 @@ def source_spec(
     if template is None:
         return spec
     try:
-        return replace(spec, template=template.read_text("utf-8-sig"))
+        text = template.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise SourceError(str(template), None, f"cannot be read: {reason}") from error
+    return replace(spec, template=text, template_name=str(template))

@@ -2,7 +2,7 @@
 
 import glob
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -30,7 +30,7 @@ class SourceSpec:
             CSV and Parquet files, and for sweeps.
         sweeps: Parameters and what they run through: ``i=1..1000``, ``mode=fast,slow``.
         allow_unused: Columns that the template does not use are no error.
-        template_name: What to call the template in messages: its file.
+        template_name: What to call the template in messages: its file, however it was reached.
         name: The file that described the sweep, if one did.
     """
 
@@ -38,7 +38,7 @@ class SourceSpec:
     template: str | None = None
     sweeps: tuple[str, ...] = ()
     allow_unused: bool = False
-    template_name: str = "template"
+    template_name: str = field(default="template", compare=False)
     name: str | None = None
 
     @property
@@ -145,14 +145,15 @@ def change_of(spec: SourceSpec, then: str, files_then: str) -> str | None:
         then: What its to_json() gave.
         files_then: What fingerprints() gave.
     """
-    if spec.to_json() != then:
-        if spec.files != SourceSpec.from_json(then).files:
+    was = SourceSpec.from_json(then)
+    if spec != was:
+        if spec.files != was.files:
             return f"{spec.label} stands for other files now"
         return "its template is not what it was"
     known = msgspec.json.decode(files_then, type=list[Fingerprint])
-    for path, was in zip(spec.files, known, strict=True):
+    for path, before in zip(spec.files, known, strict=True):
         try:
-            change = was.change_to(fingerprint(path))
+            change = before.change_to(fingerprint(path))
         except SourceError as error:
             return str(error)
         if change:

@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from pathlib import Path
 from typing import NamedTuple, TypeAlias
 
 import orjson
@@ -221,20 +220,6 @@ class Template:
         meant = f"did you mean {{{folded[near[0]]}}}? " if near else ""
         reason = f"{path}: {{{name}}} is no {noun} of {of}; {meant}There are: {shown}; {BRACES}"
         return SourceError(self.name, None, reason)
-
-
-def read_template(path: str) -> str:
-    """The text of a file that holds a template.
-
-    Raises:
-        SourceError: if it cannot be read.
-    """
-    try:
-        return Path(path).read_text("utf-8-sig")
-    except OSError as error:
-        raise SourceError(path, None, f"cannot be opened: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SourceError(path, None, "is not UTF-8; save it as UTF-8") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from bulksubmit.producer import open_source
 from bulksubmit.producer.lines import ITEM_BYTES_MAX
 from bulksubmit.producer.rows import RowParser
 from bulksubmit.producer.source import Done, Source
-from bulksubmit.producer.spec import SourceSpec
+from bulksubmit.producer.spec import SourceSpec, change_of, fingerprints
 from bulksubmit.producer.template import Template
 from tests.producer.reading import BOM, Items, read
 
@@ -356,6 +357,19 @@ async def test_rows_and_templates_belong_together(
         await read(source_of(tmp_path / name, data, template))
 
     assert str(raised.value).removeprefix(f"{tmp_path}/").startswith(reason)
+
+
+def test_a_template_may_be_reached_otherwise(tmp_path: Path) -> None:
+    """
+    A source is the same if its template is, by whatever path; and another one if it is not.
+    """
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"id,mode\n")
+    spec = SourceSpec(files=(str(path),), template=TEMPLATE, template_name="task.json")
+    kept = spec.to_json(), fingerprints(spec)
+
+    assert change_of(replace(spec, template_name="./task.json"), *kept) is None
+    assert change_of(replace(spec, template="{}"), *kept) == "its template is not what it was"
 
 
 async def test_csv_of_json_text_is_ndjson(tmp_path: Path) -> None:
