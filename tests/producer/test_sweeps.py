@@ -22,6 +22,7 @@ from bulksubmit.producer.sweepfile import escape
 from bulksubmit.producer.sweeps import SweepSource, read_parameter
 from tests.producer.reading import read
 
+CONFIGS = Path(__file__).parents[2] / "configs" / "sweeps"
 COMMAND = '{"commandLine": "run"}'
 
 
@@ -292,6 +293,20 @@ async def test_a_file_describes_a_sweep(tmp_path: Path) -> None:
     remove(path)
     again = await read(open_source(SourceSpec.from_json(source.spec.to_json())))
     assert again.tasks == items.tasks
+
+
+@pytest.mark.parametrize("path", CONFIGS.glob("*.toml"), ids=lambda path: path.stem)
+def test_the_sweeps_that_come_along_make_tasks(path: Path) -> None:
+    """
+    Each file of configs/sweeps describes tasks that are right.
+    """
+    source = open_source(str(path))
+    assert isinstance(source, SweepSource)
+    block = next(source._blocks(None))  # noqa: SLF001 - ten million would take a while
+
+    assert len(block.tasks) == min(source.tasks_total, block.after.ordinal)
+    assert (block.invalid, block.warned) == ((), ())
+    assert (source.tasks_total == 10_000_000) == (path.stem == "ten-million")
 
 
 @pytest.mark.parametrize(
