@@ -6,8 +6,10 @@ import re
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -137,7 +139,14 @@ async def bulksubmit(
 
 def bulksubmit_here(*args: str | Path, env: Mapping[str, str]) -> Ended:
     """``bulksubmit`` with these arguments in this process, where no process of its own matters."""
-    result = CliRunner(env=env).invoke(cli, [str(arg) for arg in args], prog_name="bulksubmit")
+    invoke = partial(
+        CliRunner(env=env).invoke, cli, [str(arg) for arg in args], prog_name="bulksubmit"
+    )
+    if asyncio._get_running_loop() is None:  # noqa: SLF001 - the public one raises
+        result = invoke()
+    else:  # It may start an event loop of its own.
+        with ThreadPoolExecutor(1) as elsewhere:
+            result = elsewhere.submit(invoke).result()
     ended = Ended(result.exit_code, result.stdout, result.stderr)
     assert_no_secret(result.output)
     return ended

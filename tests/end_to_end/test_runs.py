@@ -311,7 +311,7 @@ async def test_a_pipe_with_spool() -> None:
             *(account, "-", "--spool", "--max-rejects", "0", "--concurrency", "1"), stdin=piped
         )
         assert ended.exit_code == 5
-        assert "spool.ndjson" in names_beside(ended)
+        assert "spool" in names_beside(ended)
 
         again = await bulksubmit(
             *("runs", "resume", "last", "--output", "json"), env=as_user_of(account)
