@@ -295,7 +295,7 @@ async def test_a_file_describes_a_sweep(tmp_path: Path) -> None:
     assert again.tasks == items.tasks
 
 
-@pytest.mark.parametrize("path", CONFIGS.glob("*.toml"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_sweeps_that_come_along_make_tasks(path: Path) -> None:
     """
     Each file of configs/sweeps describes tasks that are right.
