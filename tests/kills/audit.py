@@ -7,6 +7,9 @@ lost. Those lines, and no others, are settled once more by a later process, and 
 - a process adds at most one row a line;
 - it adds none for a line that had its bit when the process began;
 - a line that has its bit has a row; its last row and its bit say the same.
+
+Under some of the IDs somebody else has added tasks before, alike or not: they stay as they were,
+and one with other content is never called ours, unless told to be accepted unread.
 """
 
 import json
@@ -24,6 +27,7 @@ from tests.kills.run import COLLECTION, CONCURRENCY, Journal, Life, Story
 # No process sends anything sooner after its begin: an arrival before is of the one before it.
 _START_UP_S = 0.1
 _SECOND_S = 1.0
+_DIFFERS = {"key": "commandLine", "value": "differs"}
 
 
 @dataclass
@@ -111,12 +115,19 @@ def audit(story: Story, record: Path) -> Figures:
 
 
 def _check_service(story: Story) -> None:
-    """The service has exactly the tasks of the source, each as its line says, byte for byte."""
-    listed = {task["id"]: task for task in story.listed}
+    """
+    The service has exactly the tasks of the source, each as its line says, byte for byte, or as
+    somebody else has added it.
+    """
+    listed = {task["id"].lower(): task for task in story.listed}
     assert len(listed) == len(story.listed) == len(story.tasks)
-    for line in story.tasks:
+    for ordinal, line in enumerate(story.tasks):
         names = json.loads(line)
-        shown = {name: listed[names["id"]][name] for name in names}
+        found = listed[names["id"]]
+        if theirs := story.same.get(ordinal) or story.other.get(ordinal):
+            assert {name: found[name] for name in theirs} == theirs
+            continue
+        shown = {name: found[name] for name in names}
         assert json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode() == line
 
 
@@ -126,17 +137,42 @@ def _check_end(story: Story) -> None:
     report, journal = json.loads(last.stdout), last.journal
     assert journal is not None
     for said in (report, journal.row, story.runs[0]):
-        assert said["added"] + said["existed"] == count
-        assert said["rejected"] == said["abandoned"] == 0
+        assert said["added"] + said["existed"] + said["rejected"] == count
+        assert said["abandoned"] == 0
         assert said["source_complete"]
     assert report["total"] == journal.row["total"] == story.runs[0]["tasks_read"] == count
-    assert report["unsettled"] == report["in_doubt"] == report["exit_code"] == 0
+    assert report["unsettled"] == report["in_doubt"] == 0
+    assert report["exit_code"] == last.exit_code == (6 if report["rejected"] else 0)
     assert report["converged"]
-    assert report["existed"] == report["existed_own"]
+    ours = journal.existed - story.same.keys() - story.other.keys()
+    assert len(ours) <= report["existed_own"] <= report["existed"] == len(journal.existed)
+    _check_planted(story, journal)
     assert journal.row["ended"] == "converged"
     assert journal.row["doubt_below"] >= count  # An earlier process's mark may have been ahead.
     assert journal.settled == frozenset(range(count))
     assert [run["state"] for run in story.runs] == ["converged"]
+
+
+def _check_planted(story: Story, journal: Journal) -> None:
+    """What became of IDs that somebody else had taken; all of them are told, and why."""
+    same, other = story.same.keys(), story.other.keys()
+    match story.on_exists:
+        case "verify":
+            assert journal.rejected == other
+            assert journal.existed >= same
+        case "accept":
+            assert not journal.rejected
+            assert journal.existed >= same | other
+        case "reject":  # Unless an attempt may have been ours, and what exists is alike.
+            assert other <= journal.rejected <= same | other
+            assert same <= journal.rejected | journal.existed
+    path = json.loads(story.lives[-1].stdout)["rejects_path"]
+    rows = [json.loads(row) for row in Path(path).read_bytes().splitlines()] if path else []
+    told = {story.ordinals[row["line"]] for row in rows}
+    # One that was rejected unread, and forgotten by a kill, may have been read then.
+    assert journal.rejected <= told <= journal.rejected | same
+    if story.on_exists == "verify":
+        assert all(row["values"] == [_DIFFERS] for row in rows)
 
 
 def _check_asked(story: Story) -> None:
@@ -152,7 +188,7 @@ def _check_asked(story: Story) -> None:
         assert "--resume" in life.stderr
         assert "--new-run" in life.stderr
     said, report = json.loads(shown.stdout), json.loads(story.lives[-1].stdout)
-    assert shown.exit_code == 0
+    assert shown.exit_code == story.lives[-1].exit_code
     for name in ("total", "added", "existed", "requests", "bytes_sent", "run_id"):
         assert said[name] == report[name]
     assert not any(life.rows for life in story.asked)
@@ -171,10 +207,12 @@ def _check_journals(story: Story, sent: list[_Sent]) -> None:
             assert index not in sent_below
             continue
         row = life.journal.row
-        assert row["added"] + row["existed"] == len(life.journal.settled)
+        assert row["added"] + row["existed"] + row["rejected"] == len(life.journal.settled)
         assert row["existed"] == len(life.journal.existed)
         assert life.journal.existed <= life.journal.settled
-        assert row["rejected"] == row["abandoned"] == life.journal.exceptions == 0
+        assert row["rejected"] == len(life.journal.rejected) == life.journal.exceptions
+        assert life.journal.rejected <= life.journal.settled - life.journal.existed
+        assert row["abandoned"] == 0
         assert row["total"] > max(life.journal.settled, default=-1)
         assert row["doubt_below"] >= sent_below[index]
     journals = [life.journal for life in story.lives if life.journal is not None]
@@ -276,6 +314,8 @@ def _settled_before(story: Story, index: int) -> frozenset[int]:
 
 
 def _verdict(journal: Journal, ordinal: int) -> str:
+    if ordinal in journal.rejected:
+        return "rejected"
     return "existed" if ordinal in journal.existed else "added"
 
 

@@ -16,9 +16,11 @@ _API_VERSION = "2024-07-01.20.0"
 _CONTENT_TYPE = "application/json; odata=minimalmetadata"
 
 
-def create_job(endpoint: str, job_id: str) -> None:
-    """Make a job."""
-    body = json.dumps({"id": job_id, "poolInfo": {"poolId": "pool"}}).encode()
+def create_job(endpoint: str, job_id: str, planted: list[dict[str, Any]]) -> None:
+    """Make a job that has these tasks already: see RecordingService."""
+    metadata = [{"name": "planted", "value": json.dumps(planted)}]
+    job = {"id": job_id, "poolInfo": {"poolId": "pool"}, "metadata": metadata}
+    body = json.dumps(job).encode()
     _call("POST", f"{endpoint}/jobs?api-version={_API_VERSION}", body)
 
 

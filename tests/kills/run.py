@@ -28,6 +28,7 @@ _LIFE_MAX_S = 60.0
 _START_UP_S = 0.6
 _BLOCK = 65_536
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_CONVERGED = {0, 6}  # Every task exists; or some were rejected.
 _INTERRUPTED = {-signal.SIGKILL, *(128 + n for n in _SIGNALS), *(-n for n in _SIGNALS)}
 
 
@@ -39,12 +40,14 @@ class Journal:
         row: The row of its table ``run``.
         settled: Ordinals.
         existed: Ordinals.
+        rejected: Ordinals.
         exceptions: How many rows of exceptions there are.
     """
 
     row: dict[str, Any]
     settled: frozenset[int]
     existed: frozenset[int]
+    rejected: frozenset[int]
     exceptions: int
 
 
@@ -90,6 +93,9 @@ class Story:
         job_id: Of a job of its own.
         tasks: The tasks as bytes, by ordinal.
         ordinals: By line of the source.
+        on_exists: What is done about IDs that are taken.
+        same: The tasks that exist already, by ordinal: added by somebody else, but alike.
+        other: The same with other content.
         lives: Its processes, in order; the last one converged.
         asked: Processes that were only asked something, and had nothing to do.
         listed: What the service shows of the job's tasks at the end.
@@ -99,6 +105,9 @@ class Story:
     job_id: str
     tasks: list[bytes]
     ordinals: dict[int, int]
+    on_exists: str = "verify"
+    same: dict[int, dict[str, Any]] = field(default_factory=dict)
+    other: dict[int, dict[str, Any]] = field(default_factory=dict)
     lives: list[Life] = field(default_factory=list)
     asked: list[Life] = field(default_factory=list)
     listed: list[dict[str, Any]] = field(default_factory=list)
@@ -132,13 +141,14 @@ class Killer:
             interrupts_max: After so many interruptions it is left alone.
         """
         story, draw = self._story, self._random
-        rest.create_job(self._endpoint, story.job_id)
+        planted = [*story.same.values(), *story.other.values()]
+        rest.create_job(self._endpoint, story.job_id, planted)
         interrupts = draw.randint(min(4, interrupts_max), interrupts_max)
         while True:
             plan = self._plan(_START_UP_S + self._left * life_s) if interrupts > 0 else ()
             life = self._live(self._next_command(), plan)
             story.lives.append(life)
-            if life.exit_code == 0:
+            if life.exit_code in _CONVERGED:
                 break
             if not life.signals or life.exit_code not in _INTERRUPTED:
                 raise AssertionError(
@@ -167,7 +177,22 @@ class Killer:
             lines.append(tasks[-1])
             ordinals[len(lines)] = ordinal
         self._source.write_bytes(b"\n".join(lines) + self._random.choice([b"", b"\n"]))
-        return Story(job_id, tasks, ordinals)
+        story = Story(job_id, tasks, ordinals)
+        self._plant(story)
+        return story
+
+    def _plant(self, story: Story) -> None:
+        """Somebody else has taken some of the IDs, and spells them otherwise."""
+        draw, count = self._random, len(story.tasks)
+        story.on_exists = draw.choice(["verify", "verify", "verify", "accept", "reject"])
+        planted = draw.sample(range(count), int(count * draw.choice([0.0, 0.002, 0.02, 0.2])))
+        for ordinal in planted:
+            task = json.loads(story.tasks[ordinal])
+            task["id"] = task["id"].upper()
+            if ordinal % 2:
+                story.same[ordinal] = task | {"requiredSlots": 1}
+            else:
+                story.other[ordinal] = task | {"commandLine": "not ours"}
 
     def _plan(self, life_s: float) -> tuple[tuple[float, signal.Signals], ...]:
         """Which signals are sent, and how long before each is waited."""
@@ -207,7 +232,8 @@ class Killer:
     @property
     def _flags(self) -> tuple[str, ...]:
         settings = ("--concurrency", str(CONCURRENCY), "--max-tasks-per-request", str(COLLECTION))
-        return (*settings, "--results", str(self._results), "--output", "json")
+        taken = ("--on-exists", self._story.on_exists)
+        return (*settings, *taken, "--results", str(self._results), "--output", "json")
 
     def _live(
         self, arguments: tuple[str, ...], plan: tuple[tuple[float, signal.Signals], ...]
@@ -297,7 +323,14 @@ def _read(db: sqlite3.Connection) -> Journal | None:
         settled |= _ordinals(number, settled_bits)
         existed |= _ordinals(number, existed_bits or b"")
     (exceptions,) = db.execute("SELECT count(*) FROM exception").fetchone()
-    return Journal(dict(row), frozenset(settled), frozenset(existed), exceptions)
+    rejected = db.execute("SELECT ordinal FROM exception WHERE verdict = 'rejected'")
+    return Journal(
+        dict(row),
+        frozenset(settled),
+        frozenset(existed),
+        frozenset(ordinal for (ordinal,) in rejected),
+        exceptions,
+    )
 
 
 def _ordinals(number: int, bits: bytes) -> set[int]:

@@ -19,12 +19,15 @@ converge within a budget of virtual time.
     mutants    bugs planted on purpose
 
 What is real: the engine, unchanged, from ``runs.begin`` and ``runs.resume`` to the report; the
-journal in SQLite files; the source, a file that ``LineSource`` reads; the results and rejects
-files; the wire's bytes in both directions; the emulator's service. What is played: the network,
-the clock, the order of what is ready at one moment (shuffled), and the threads in which files
-are read: a thread's end comes at no set point of the loop's rounds, so that a seed would not run
-the same way twice; reading takes virtual time instead. The sizes of blocks, bitmaps, strides and
-of SQLite's log are drawn small, so that a few hundred tasks cross many borders.
+journal in SQLite files; the source, a file of lines; the results and rejects files; the wire's
+bytes in both directions; the emulator's service. What is played: the network, the clock, the
+order of what is ready at one moment (shuffled), and the threads in which files are read: a
+thread's end comes at no set point of the loop's rounds, so that a seed would not run the same way
+twice; reading takes virtual time instead. The sizes of blocks, bitmaps, strides and of SQLite's
+log are drawn small, so that a few hundred tasks cross many borders.
+
+Under some of the run's IDs somebody else has added tasks before, with the same content or with
+another, and lists may leave out what exists: whose a task is must be found out all the same.
 
 A process that dies leaves the journal's files as they are at that instant. After ``kill -9``
 that is all that was written; after a power cut the log ends anywhere behind what a commit has
@@ -34,14 +37,17 @@ tail as well is not played.
 
 Planted bugs, and how many of 150 seeds find them:
 
-    no_doubt_when_lost               23
-    missing_is_added                 24
-    no_mark                         127
-    mark_not_synced                  29
-    exists_is_rejected              116
-    no_doubt_on_resume              104
-    throttled_is_not_added           12
-    stop_lowers_mark_to_settled      76
-    gaps_are_filled                  23
+    no_doubt_when_lost               16
+    missing_is_added                 23
+    no_mark                         122
+    mark_not_synced                  18
+    exists_is_rejected               80
+    no_doubt_on_resume               71
+    throttled_is_not_added            7
+    stop_lowers_mark_to_settled      81
+    gaps_are_filled                  31
     resumes_where_reading_ended     115
+    exists_is_ours                   48
+    exists_in_doubt_is_ours          41
+    lagging_list_is_believed         16
 """

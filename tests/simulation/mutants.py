@@ -14,8 +14,10 @@ from bulksubmit.core import reconciler
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Attempt, Lost, Outcome, Reply, Throttled, Verdict
 from bulksubmit.core.reconciler import Reconciler
+from bulksubmit.core.suspects import Judged, Suspect
 from bulksubmit.journal import Journal
-from bulksubmit.producer.lines import LineParser, LineSource
+from bulksubmit.producer import files
+from bulksubmit.producer.parser import Parser
 from bulksubmit.producer.source import Admit, Done
 
 _patch = mock.patch.object
@@ -40,7 +42,7 @@ def missing_is_added() -> AbstractContextManager[object]:
 
     def mutant(
         self: Reconciler, attempt: Attempt, task: Any, result: Any, request_id: str | None
-    ) -> Outcome | None:
+    ) -> Outcome | Suspect | None:
         if result is None:
             return self._close(attempt, task, Verdict.ADDED, request_id)
         return settle_one(self, attempt, task, result, request_id)
@@ -136,14 +138,51 @@ def gaps_are_filled() -> AbstractContextManager[object]:
 
 def resumes_where_reading_ended() -> AbstractContextManager[object]:
     """A resumed run reads on behind what was read, whatever of it was settled."""
-    read_again = LineSource._read_again  # noqa: SLF001 - what a resume does first
+    read_again = files._read_again  # noqa: SLF001 - what a resume does first
 
-    async def mutant(self: LineSource, admit: Admit, done: Done) -> LineParser:
+    async def mutant(opened: Any, begin: Any, parser_at: Any, admit: Admit, done: Done) -> Parser:
         everything = Bitmap()
         everything.add_range(0, done.places[-1].ordinal if done.places else 0)
-        return await read_again(self, admit, Done(everything, done.places))
+        return await read_again(opened, begin, parser_at, admit, Done(everything, done.places))
 
-    return _patch(LineSource, "_read_again", mutant)
+    return _patch(files, "_read_again", mutant)
+
+
+def exists_is_ours() -> AbstractContextManager[object]:
+    """Whatever exists is taken for ours, unread."""
+    init = Reconciler.__init__
+
+    def mutant(self: Reconciler, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **(kwargs | {"on_exists": "accept"}))
+
+    return _patch(Reconciler, "__init__", mutant)
+
+
+def exists_in_doubt_is_ours() -> AbstractContextManager[object]:
+    """What exists after a lost answer is taken for ours, unread: as the official SDKs do."""
+    settle = Reconciler._settle_client_error  # noqa: SLF001 - the row of the table in question
+
+    def mutant(
+        self: Reconciler, attempt: Attempt, task: Any, result: Any, request_id: str | None
+    ) -> Outcome | Suspect:
+        word = settle(self, attempt, task, result, request_id)
+        trouble = self._troubles.get(task.ordinal)
+        if isinstance(word, Suspect) and word.exists and trouble and trouble.in_doubt:
+            return self._close(attempt, task, Verdict.EXISTED, request_id)
+        return word
+
+    return _patch(Reconciler, "_settle_client_error", mutant)
+
+
+def lagging_list_is_believed() -> AbstractContextManager[object]:
+    """What a list does not show is rejected, though the service said that it exists."""
+    judge = Suspect.judge
+
+    def mutant(self: Suspect, found: bytes | None) -> Judged | None:
+        lagging = Judged(self, Verdict.REJECTED, self.refused, present=False)
+        return judge(self, found) or lagging
+
+    return _patch(Suspect, "judge", mutant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +201,18 @@ class Mutant:
 MUTANTS = {
     mutant.plant.__name__: mutant
     for mutant in (
-        Mutant(no_doubt_when_lost, (34, 32, 11)),
-        Mutant(missing_is_added, (18, 9, 11)),
-        Mutant(no_mark, (0, 1, 4)),
-        Mutant(mark_not_synced, (0, 4, 9)),
-        Mutant(exists_is_rejected, (1, 3, 4)),
-        Mutant(no_doubt_on_resume, (1, 4, 7)),
-        Mutant(throttled_is_not_added, (15, 34, 45)),
-        Mutant(stop_lowers_mark_to_settled, (0, 1, 6)),
-        Mutant(gaps_are_filled, (11, 45, 52)),
-        Mutant(resumes_where_reading_ended, (0, 1, 6)),
+        Mutant(no_doubt_when_lost, (1, 11, 14)),
+        Mutant(missing_is_added, (1, 6, 11)),
+        Mutant(no_mark, (0, 1, 2)),
+        Mutant(mark_not_synced, (0, 1, 5)),
+        Mutant(exists_is_rejected, (0, 2, 3)),
+        Mutant(no_doubt_on_resume, (1, 3, 6)),
+        Mutant(throttled_is_not_added, (1, 24, 28)),
+        Mutant(stop_lowers_mark_to_settled, (1, 2, 5)),
+        Mutant(gaps_are_filled, (8, 12, 15)),
+        Mutant(resumes_where_reading_ended, (1, 2, 3)),
+        Mutant(exists_is_ours, (1, 2, 4)),
+        Mutant(exists_in_doubt_is_ours, (1, 2, 5)),
+        Mutant(lagging_list_is_believed, (2, 5, 6)),
     )
 }

@@ -8,16 +8,31 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
 
 import anyio
 from anyio.abc import TaskGroup
 
 from bulksubmit.core.events import Observer, RequestEnded
 from bulksubmit.core.model import Attempt, Lost, Reply
-from bulksubmit.core.wire import API_VERSION, Job, encode_collection
+from bulksubmit.core.wire import (
+    API_VERSION,
+    Job,
+    ListedTask,
+    TaskPage,
+    TaskRange,
+    encode_collection,
+)
 from bulksubmit.emulator.service import Service
 from bulksubmit.errors import Refusal, ServiceRefused
-from bulksubmit.service.replies import Answer, Unavailable, job_in, reply_to
+from bulksubmit.service.replies import (
+    Answer,
+    Unavailable,
+    job_in,
+    reply_to,
+    task_in,
+    task_page_in,
+)
 
 if TYPE_CHECKING:
     from bulksubmit.emulator.exchange import Answer as SentAnswer
@@ -39,8 +54,11 @@ class Wire:
         timeout_s: How long the client waits.
         unsent: The share of requests that find no connection.
         refused: The share of requests that end the run.
+        lag: The share of tasks that a list leaves out.
         sending: Called with each attempt and its body, before anything is sent.
         replied: Called with each attempt and its reply.
+        looking: Called when tasks are looked up.
+        looked: Called when they were, or could not be.
         dead: Whether the client is dead.
         observer: Told of each request as it ends.
     """
@@ -52,8 +70,11 @@ class Wire:
     timeout_s: float
     unsent: float
     refused: float
+    lag: float
     sending: Callable[[Attempt, bytes], None]
     replied: Callable[[Attempt, Reply], None]
+    looking: Callable[[], None]
+    looked: Callable[[bool], None]
     dead: Callable[[], bool]
     observer: Observer = lambda _: None
 
@@ -61,6 +82,48 @@ class Wire:
         """See the engine's Transport."""
         answer = await self._ask("GET", f"/jobs/{JOB_ID}{_QUERY}", b"")
         return job_in(answer) if isinstance(answer, Answer) else answer
+
+    async def patch_job(self, on_all_tasks_complete: str) -> Unavailable | None:
+        """See the engine's Transport; no run here asks for it."""
+        raise AssertionError(on_all_tasks_complete)
+
+    async def list_tasks(
+        self, link: str | None = None, *, within: TaskRange | None = None
+    ) -> TaskPage | Unavailable:
+        """See the engine's Transport."""
+        if link is not None:
+            target = link[link.index("/jobs/") :]
+        else:
+            assert within is not None
+            target = f"/jobs/{JOB_ID}/tasks{_QUERY}&{urlencode(within.query, quote_via=quote)}"
+        answer = await self._look(target)
+        page = task_page_in(answer) if isinstance(answer, Answer) else answer
+        if isinstance(page, TaskPage):
+            shown = [task for task in page.value if self.random.random() >= self.lag]
+            return TaskPage(shown, page.next_link)
+        return page
+
+    async def get_task(self, task_id: str) -> ListedTask | Unavailable | None:
+        """See the engine's Transport."""
+        answer = await self._look(f"/jobs/{JOB_ID}/tasks/{task_id}{_QUERY}")
+        return task_in(answer) if isinstance(answer, Answer) else answer
+
+    async def _look(self, target: str) -> Answer | Unavailable:
+        if self.dead():
+            await anyio.sleep_forever()
+        self.looking()
+        if self.dead():  # Killed at this very step.
+            await anyio.sleep_forever()
+        useful = False
+        try:
+            if self.random.random() < self.refused:
+                code = "AuthenticationFailed"
+                raise ServiceRefused(Refusal.AUTHENTICATION, code, "the key was changed")
+            answer = await self._ask("GET", target, b"")
+            useful = isinstance(answer, Answer) and answer.status in {200, 404}
+        finally:
+            self.looked(useful)
+        return answer
 
     async def add(self, attempt: Attempt) -> Reply:
         """See the engine's Transport."""

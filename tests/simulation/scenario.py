@@ -1,9 +1,11 @@
 """What a seed stands for: a workload, a weather at the service, and how each life ends."""
 
+import json
 import math
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from random import Random
+from typing import Any
 
 from bulksubmit.core.model import Task
 from bulksubmit.emulator.faults import Fault, Faults
@@ -39,6 +41,7 @@ class Life:
         faults: The service's weather.
         unsent: The share of requests that find no connection.
         refused: The share of requests that the service answers by ending the run.
+        lag: The share of tasks that a list leaves out, as if it did not know them yet.
         disabled_s: From when to when the job takes no tasks, from the life's start.
         settings: Of this process.
     """
@@ -50,6 +53,7 @@ class Life:
     faults: Faults
     unsent: float
     refused: float
+    lag: float
     disabled_s: tuple[float, float]
     settings: Settings
 
@@ -61,6 +65,7 @@ class Scenario:
     Attributes:
         seed: The seed.
         tasks: What is to be submitted; their IDs tell what must become of them.
+        planted: What somebody else added under some of the IDs before, as it was sent.
         source: The source's bytes.
         lives: Those with weather, before it heals.
         healthy: The settings of the last life.
@@ -77,6 +82,7 @@ class Scenario:
 
     seed: int
     tasks: list[Task]
+    planted: dict[str, bytes] = field(repr=False)
     source: bytes = field(repr=False)
     lives: list[Life]
     healthy: Settings
@@ -107,6 +113,7 @@ def draw(seed: int) -> Scenario:
     return Scenario(
         seed=seed,
         tasks=tasks,
+        planted=_plant(tasks),
         source=source,
         lives=lives,
         healthy=base,
@@ -125,7 +132,8 @@ def kind(task_id: str) -> str:
     """What an ID says of its task.
 
     ``ok`` tasks end ADDED or EXISTED; ``bad`` ones are refused by the service, whenever they
-    are sent, and ``huge`` ones must never be sent: both end REJECTED.
+    are sent, and ``huge`` ones must never be sent: both end REJECTED. Under the IDs of ``same``
+    and ``other`` ones somebody else has added a task, with the same content or with another.
     """
     return task_id.partition("-")[0]
 
@@ -133,6 +141,8 @@ def kind(task_id: str) -> str:
 def _workload(random: Random, count: int, bytes_max: int) -> tuple[list[Task], bytes]:
     bad = random.choice((0.0, 0.0, 0.01, 0.1))
     huge = random.choice((0.0, 0.0, 0.02)) if bytes_max < 100_000 else 0.0
+    same = random.choice((0.0, 0.0, 0.02, 0.3, 1.0))
+    other = random.choice((0.0, 0.0, 0.02, 0.3))
     body_max = max(150, min(int(_log_uniform(random, 100, 5_000)), bytes_max // 3))
     end = random.choice((b"\n", b"\n", b"\r\n"))
     lines: list[bytes] = []
@@ -140,8 +150,8 @@ def _workload(random: Random, count: int, bytes_max: int) -> tuple[list[Task], b
     for ordinal in range(count):
         while random.random() < 0.02:
             lines.append(b"")
-        at = random.random()
-        name = "bad" if at < bad else "huge" if at < bad + huge else "ok"
+        names = random.choices(("bad", "huge", "other", "same"), (bad, huge, other, same or 1e-9))
+        name = names[0] if random.random() < bad + huge + other + same else "ok"
         task_id = f"{name}-{ordinal}" if random.random() < 0.5 else f"{name}-{ordinal}-Aa"
         size = bytes_max + 1 if name == "huge" else random.randint(80, body_max)
         head = b'{"id":"%s","commandLine":"' % task_id.encode()
@@ -153,6 +163,19 @@ def _workload(random: Random, count: int, bytes_max: int) -> tuple[list[Task], b
     return tasks, start + end.join(lines) + tail
 
 
+def _plant(tasks: list[Task]) -> dict[str, bytes]:
+    """What lies under the IDs of others' tasks: ours as a service may keep it, or another."""
+    planted = {}
+    for task in tasks:
+        body, spelled = json.loads(task.body), task.id.swapcase()
+        if kind(task.id) == "same":
+            planted[spelled] = json.dumps(body | {"id": spelled, "requiredSlots": 1}).encode()
+        elif kind(task.id) == "other":
+            another = {"id": spelled, "commandLine": body["commandLine"][:-1] + "y"}
+            planted[spelled] = json.dumps(another).encode()
+    return planted
+
+
 def _settings(random: Random, count: int) -> Settings:
     return Settings(
         concurrency=random.choice((1, 2, 4, 16)),
@@ -160,6 +183,7 @@ def _settings(random: Random, count: int) -> Settings:
         tasks_per_request_max=max(random.choice((1, 3, 10, 100, 100)), min(100, count // 200 + 1)),
         request_bytes_max=random.choice((1_000_000, 1_000_000, 20_000, 4_000)),
         on_unfinished=random.choice(("new", "resume")),
+        on_exists=random.choice(("verify", "verify", "verify", "accept", "reject")),
     )
 
 
@@ -186,6 +210,7 @@ def _life(random: Random, base: Settings, faults: Faults, lasts_s: float, count:
         faults=faults,
         unsent=random.choice((0.0, 0.0, 0.0, 0.05, 0.5)),
         refused=random.choice((0.0, 0.0, 0.0, 0.01)),
+        lag=random.choice((0.0, 0.0, 0.1, 0.5)),
         disabled_s=(closed_s, closed_s + 15.0),
         settings=replace(
             base,
@@ -200,7 +225,7 @@ def _life(random: Random, base: Settings, faults: Faults, lasts_s: float, count:
 def _faults(random: Random, tasks: list[Task]) -> Faults:
     """Each fault is there or not, and strong or weak: a swarm."""
     present = random.choice((0.0, 0.2, 0.4, 0.6))
-    rates = {
+    rates: dict[str, Any] = {
         fault.value: _log_uniform(random, 0.01, 0.5) for fault in Fault if random.random() < present
     }
     scale = min(1.0, _FAULTS_SUM_MAX / sum(rates.values())) if rates else 1.0

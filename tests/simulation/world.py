@@ -16,14 +16,14 @@ from anyio.abc import TaskGroup
 from bulksubmit import journal, runs
 from bulksubmit.core import bitmap
 from bulksubmit.core.backlog import LINGER_S
-from bulksubmit.core.model import Attempt, Outcome, Reply
+from bulksubmit.core.model import Attempt, Outcome, ReadBack, Reading, Reply
 from bulksubmit.emulator.faults import Faults, TaskFault
 from bulksubmit.emulator.service import Service
 from bulksubmit.emulator.store import JobState
 from bulksubmit.errors import BulkSubmitError, JournalError, NotConverged
 from bulksubmit.observe.report import Report, Tally
-from bulksubmit.producer import lines
-from bulksubmit.producer.lines import LineSource
+from bulksubmit.producer import open_source, opening, survey
+from bulksubmit.producer.source import Source
 from bulksubmit.service.transport import CLIENT_MARGIN_S
 from bulksubmit.submission import Outcomes, Submission, running
 from tests.simulation.auditor import Auditor, Figures
@@ -72,15 +72,16 @@ def _circumstances(scenario: Scenario, folder: Path) -> Iterator[None]:
     """
     random = Random(f"{scenario.seed} reading")
 
-    async def run_sync(function: Any, *args: object) -> Any:
+    async def run_sync(function: Any, *args: object, **_: object) -> Any:
         await anyio.sleep(scenario.read_s * random.random())
         return function(*args)
 
     with ExitStack() as patched:
         patch = mock.patch.object
         patched.enter_context(mock.patch.dict(os.environ, BULKSUBMIT_STATE_DIR=str(folder)))
-        patched.enter_context(patch(lines, "BLOCK_BYTES", scenario.block_bytes))
-        patched.enter_context(patch(lines, "to_thread", mock.Mock(run_sync=run_sync)))
+        patched.enter_context(patch(opening, "BLOCK_BYTES", scenario.block_bytes))
+        for module in (opening, survey):
+            patched.enter_context(patch(module, "to_thread", mock.Mock(run_sync=run_sync)))
         patched.enter_context(patch(bitmap, "BLOCK", 8 * scenario.bitmap_bytes))
         patched.enter_context(patch(bitmap, "_BLOCK_BYTES", scenario.bitmap_bytes))
         patched.enter_context(patch(journal, "STRIDE_MIN", scenario.stride_min))
@@ -118,6 +119,8 @@ class World:
             ),
         )
         self.job = self.service.create_job(JOB_ID, now_s=EPOCH_S)
+        for task_id, body in scenario.planted.items():
+            self.job.add(task_id, body, ticks=self.job.created_ticks)
         self.auditor = Auditor(scenario, self.job, folder, self.results)
 
     async def run(self) -> None:
@@ -162,7 +165,18 @@ class World:
         scenario = self._scenario
         weather = scenario.lives[-1].faults if scenario.heal_s else Faults()
         never = (float("inf"), float("inf"))
-        life = Life(Ending.NATURAL, float("inf"), -1, 0, weather, 0.0, 0.0, never, scenario.healthy)
+        life = Life(
+            ending=Ending.NATURAL,
+            at_s=float("inf"),
+            at_step=-1,
+            full_for=0,
+            faults=weather,
+            unsent=0.0,
+            refused=0.0,
+            lag=0.0,
+            disabled_s=never,
+            settings=scenario.healthy,
+        )
         return Process(self, scenario, number, life, service_side, heal_s=scenario.heal_s)
 
 
@@ -198,8 +212,11 @@ class Process:
             timeout_s=life.settings.server_timeout_s + CLIENT_MARGIN_S,
             unsent=life.unsent,
             refused=life.refused,
+            lag=life.lag,
             sending=self._sending,
             replied=self._replied,
+            looking=self._looking,
+            looked=self._looked,
             dead=lambda: self._dead,
         )
 
@@ -240,7 +257,7 @@ class Process:
     async def _live(self) -> None:
         world, settings = self._world, self._life.settings
         with ExitStack() as opened:
-            source = opened.enter_context(closing(LineSource.open(str(world.source))))
+            source = opened.enter_context(closing(open_source(str(world.source))))
             work = self._begin(source)
             opened.enter_context(closing(work.journal))
             tally = Tally(anyio.current_time)
@@ -261,7 +278,7 @@ class Process:
                 return
             await self._consume(submission)
 
-    def _begin(self, source: LineSource) -> runs.Run:
+    def _begin(self, source: Source) -> runs.Run:
         disk, clock = self._world.disk, anyio.current_time
         resumes = self._number > 0
         if resumes:
@@ -307,14 +324,20 @@ class Process:
 
     def _check_each_step(self, submission: Submission) -> None:
         reconciler = submission._reconciler  # noqa: SLF001 - its invariants are looked at
-        settle = reconciler.settle
+        settle, settle_read_back = reconciler.settle, reconciler.settle_read_back
 
         def checked(attempt: Attempt, reply: Reply, *, now_s: float) -> list[Outcome]:
             outcomes = settle(attempt, reply, now_s=now_s)
             reconciler.check()
             return outcomes
 
+        def checked_too(read: ReadBack, reading: Reading, *, now_s: float) -> list[Outcome]:
+            outcomes = settle_read_back(read, reading, now_s=now_s)
+            reconciler.check()
+            return outcomes
+
         reconciler.settle = checked  # type: ignore[method-assign]  # On this one only.
+        reconciler.settle_read_back = checked_too  # type: ignore[method-assign]
 
     # --- What happens to it ------------------------------------------------------------------
 
@@ -333,6 +356,15 @@ class Process:
     def _replied(self, attempt: Attempt, reply: Reply) -> None:
         if not self._dead:
             self._world.auditor.replied(attempt, reply)
+
+    def _looking(self) -> None:
+        self._step()
+        if not self._dead:
+            self._world.auditor.looking()
+
+    def _looked(self, useful: bool) -> None:  # noqa: FBT001 - the one thing to say of it
+        if not self._dead:
+            self._world.auditor.looked(useful=useful)
 
     def _step(self) -> None:
         self._steps += 1
