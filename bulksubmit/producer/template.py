@@ -217,8 +217,8 @@ class Template:
         folded = {each.casefold(): each for each in reversed(names)}
         near = get_close_matches(name.casefold(), folded, n=1)
         shown = ", ".join(names[:NAMES_SHOWN_MAX]) + (", ..." * (len(names) > NAMES_SHOWN_MAX))
-        meant = f"did you mean {{{folded[near[0]]}}}? " if near else ""
-        reason = f"{path}: {{{name}}} is no {noun} of {of}; {meant}There are: {shown}; {BRACES}"
+        meant = f"; did you mean {{{folded[near[0]]}}}?" if near else "."
+        reason = f"{path}: {{{name}}} is no {noun} of {of}{meant} Its {noun}s: {shown}; {BRACES}"
         return SourceError(self.name, None, reason)
 
 

@@ -4,11 +4,13 @@ import csv
 import gzip
 import io
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +21,9 @@ from bulksubmit.core.model import Kind
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
 from bulksubmit.producer import open_source
+from bulksubmit.producer.files import FileSource, NamedFile
 from bulksubmit.producer.lines import ITEM_BYTES_MAX
+from bulksubmit.producer.opening import OpenFile
 from bulksubmit.producer.rows import RowParser
 from bulksubmit.producer.source import Done, Source
 from bulksubmit.producer.spec import SourceSpec, change_of, fingerprints
@@ -251,7 +255,7 @@ def test_a_field_that_a_row_makes_wrong_is_named() -> None:
         (b'"id"x,mode\n', "rows.csv:1: the header's quotes are odd"),
         (b"i\xff,mode\n", "rows.csv: is not UTF-8; save it as CSV in UTF-8"),
         (b"id,mode\ra,b\r", "rows.csv: its lines end in CR alone; save it with LF or CR LF"),
-        (b"no,mode\n", "task.json: id: {id} is no column of rows.csv; "),
+        (b"no,mode\n", "task.json: id: {id} is no column of rows.csv"),
         (b'id,mode\na,b\nc,"d\n\n\n', "rows.csv:3: a quoted cell of this row does not end"),
     ],
 )
@@ -333,6 +337,32 @@ async def test_rows_of_several_files(tmp_path: Path) -> None:
 
     assert commands(items) == [(2, "a", "fast"), (2, "b", "slow")]
     assert source.where(1, 2) == f"{tmp_path}/b.csv: row 1 (line 2)"
+
+
+async def test_rows_that_come_in_drops() -> None:
+    """
+    From a pipe that gives a few bytes at a time, a header in quotes over two lines among them,
+    the rows are the same.
+    """
+    data = BOM + b'"id","mo\nde"\na,fast\nb,slow\n'
+    receiver, sender = os.pipe()
+    template = Template('{"id": "{id}", "commandLine": "{mo\\nde}"}', name="task.json")
+    with os.fdopen(receiver, "rb", buffering=0) as pipe:
+        opened = OpenFile(pipe, name="<stdin>")
+        file = NamedFile("<stdin>", lambda: opened)
+        source = FileSource([file], checker=Checker(), spec=None, template=template)
+
+        async def write() -> None:
+            with os.fdopen(sender, "wb", buffering=0) as end:
+                for at in range(0, len(data), 2):
+                    end.write(data[at : at + 2])
+                    await anyio.wait_all_tasks_blocked()
+
+        async with anyio.create_task_group() as both:
+            both.start_soon(write)
+            items = await read(source)
+
+    assert [(task.line, task.id) for task in items.tasks] == [(3, "a"), (4, "b")]
 
 
 @pytest.mark.parametrize(

@@ -192,7 +192,7 @@ def test_what_is_no_sweep() -> None:
         "template: does not use the parameter 'j' of the sweep; use it"
     )
     assert refusal("i=1..2", template='{"commandLine": "{j}"}').startswith(
-        "template: commandLine: {j} is no parameter of the sweep; There are: i"
+        "template: commandLine: {j} is no parameter of the sweep. Its parameters: i; write"
     )
     assert refusal("i=1..2", template=None) == (
         "sweep: gives parameters and no task; name a template by --template"

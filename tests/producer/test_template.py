@@ -197,10 +197,10 @@ def test_an_unknown_placeholder_is_named() -> None:
     """
     assert refusal({"commandLine": "a {Seed}"}, "seed", "mode") == (
         "task.json: commandLine: {Seed} is no column of rows.csv; did you mean {seed}? "
-        "There are: seed, mode; write {{ and }} where braces are meant"
+        "Its columns: seed, mode; write {{ and }} where braces are meant"
     )
     assert refusal({"commandLine": "awk '{print $1}'"}, "seed").startswith(
-        "task.json: commandLine: {print $1} is no column of rows.csv; There are: seed; write {{"
+        "task.json: commandLine: {print $1} is no column of rows.csv. Its columns: seed; write {{"
     )
     assert "{} is no column" in refusal({"commandLine": "find -exec rm {} +"}, "seed")
 
