@@ -9,7 +9,7 @@ class RequestEnded:
     """One HTTP request has been answered, or will never be.
 
     Attributes:
-        operation: ``add_task_collection``, ``get_job``.
+        operation: ``add_task_collection``, ``get_job``, ``list_tasks``, ``get_task``, ...
         attempt: The attempt's number; 0 if the request is not an attempt.
         client_request_id: Ours.
         request_id: The service's, if it answered with one.

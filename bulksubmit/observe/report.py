@@ -74,8 +74,10 @@ class Report:
         converged: The source was read to its end, and every task is settled.
         total: Tasks read so far: the sum of added, existed, rejected, abandoned, unsettled.
         added: The service said that it added them.
-        existed: The service said that they exist, and they are ours.
-        rejected: The service (or the byte bound) refused them for good.
+        existed: They exist with our content, whoever added them (or were taken for ours unread,
+            if so told).
+        rejected: The service (or the byte bound) refused them for good, or another task has
+            their ID.
         existed_own: Of existed: an earlier attempt of this run took, whose answer was lost.
         abandoned: Tried, and unsettled when the run gave up.
         unsettled: Everything else that was read.
