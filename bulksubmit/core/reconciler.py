@@ -61,7 +61,7 @@ from bulksubmit.core.model import (
     Wait,
 )
 from bulksubmit.core.outcomes import TOO_LARGE, abandoned, read_back, too_large
-from bulksubmit.core.pacing import PRESSURE_BACKOFF, SERVER_ERROR_BACKOFF, BytesBound
+from bulksubmit.core.pacing import PRESSURE_BACKOFF, SERVER_ERROR_BACKOFF, BytesBound, on_grid
 from bulksubmit.core.partitioner import halve, request_bytes
 from bulksubmit.core.patience import Patience
 from bulksubmit.core.suspects import TASK_EXISTS, Suspect, Suspects
@@ -374,7 +374,8 @@ class Reconciler:
             trouble = self._troubles.setdefault(suspect.task.ordinal, Trouble())
             trouble.attempts += 1
             sent_s = max(trouble.doubtful_s, self._began_s or 0.0)
-            due_s = now_s if suspect.exists else sent_s + self._bounds.server_timeout_s
+            over_s = on_grid(sent_s + self._bounds.server_timeout_s)  # So that they go together.
+            due_s = now_s if suspect.exists else over_s
             one_by_one = suspect.exists and trouble.absences > 0
             self._suspects.add([suspect], due_s=due_s, one_by_one=one_by_one)
 
