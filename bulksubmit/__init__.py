@@ -19,11 +19,11 @@ from bulksubmit.errors import (
     UnfinishedRun,
 )
 from bulksubmit.observe.report import Report
-from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.settings import RejectsBound, Settings
 
 if TYPE_CHECKING:
     from bulksubmit.api import resume, stream, submit
+    from bulksubmit.producer.spec import SourceSpec
     from bulksubmit.service.auth import EntraToken, SharedKey
     from bulksubmit.submission import Outcomes
 
@@ -60,6 +60,7 @@ _IMPORTED_WHEN_USED = {
     "EntraToken": "bulksubmit.service.auth",
     "Outcomes": "bulksubmit.submission",
     "SharedKey": "bulksubmit.service.auth",
+    "SourceSpec": "bulksubmit.producer.spec",
     "resume": "bulksubmit.api",
     "stream": "bulksubmit.api",
     "submit": "bulksubmit.api",

@@ -47,8 +47,8 @@ def shell(tmp_path: Path) -> Iterator[dict[str, str]]:
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     (tmp_path / "shards").mkdir()
     for name in ("shards/a.json.gz", "shards/b.json.gz", "extra.jsonl"):
-        text = orjson.dumps({"id": re.sub(r"\W", "-", name), "commandLine": "true"})
-        data = gzip.compress(b"[" + text + b"]") if name.endswith("gz") else text
+        body = orjson.dumps({"id": re.sub(r"\W", "-", name), "commandLine": "true"})
+        data = gzip.compress(b"[" + body + b"]") if name.endswith("gz") else body
         (tmp_path / name).write_bytes(data)
     (tmp_path / "frames.csv").write_text("frame,scene,retries\n0003,a,2\n0004,b,0\n")
     command = "bulksubmit emulator --job night-1 --account-name myaccount"

@@ -17,7 +17,7 @@ SOURCE is one or more of:
   rejects.ndjson         the rejects file of an earlier run, mended
   rows.csv rows.parquet  rows, with --template
   sweep.toml             a template and the parameters that it runs through
-  -                      standard input, in any of these forms but the last two
+  -                      standard input, in any of these forms but Parquet and sweeps
 .gz and .zst of the first forms, patterns in quotes ('shards/*.jsonl'), and URLs that fsspec
 knows (abfs://container/tasks.jsonl) are read as well.
 """

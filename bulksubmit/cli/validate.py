@@ -2,8 +2,9 @@
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -17,6 +18,7 @@ from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import BulkSubmitError
 from bulksubmit.observe.report import ExitCode
 from bulksubmit.producer import open_source
+from bulksubmit.producer.source import Source
 from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.producer.survey import DUPLICATES_NAMED_MAX, Survey, survey
 
@@ -57,7 +59,8 @@ def validate(
             sweeps=sweeps,
             allow_unused_columns=allow_unused_columns,
         )
-        found = run_async(_survey, spec, allow_unknown, not no_dedupe, listing)
+        look = partial(survey, tell=listing.tell, dedupe=not no_dedupe)
+        found = run_async(_survey, spec, Checker(allow_unknown=allow_unknown), look)
     except BulkSubmitError as raised:
         error = raised
         click.echo(f"error: {error}", err=True)
@@ -65,14 +68,10 @@ def validate(
     sys.exit(ExitCode.USAGE if found.errors or error else ExitCode.CONVERGED)
 
 
-async def _survey(
-    spec: SourceSpec,
-    allow_unknown: bool,
-    dedupe: bool,
-    listing: "_TextListing",
-) -> Survey:
-    with closing(open_source(spec, Checker(allow_unknown=allow_unknown))) as source:
-        return await survey(source, listing.tell, dedupe=dedupe)
+async def _survey(spec: SourceSpec, checker: Checker, look: Callable[[Source], Any]) -> Survey:
+    with closing(open_source(spec, checker)) as source:
+        found: Survey = await look(source)
+        return found
 
 
 class _TextListing:

@@ -149,7 +149,7 @@ def change_of(spec: SourceSpec, then: str, files_then: str) -> str | None:
     if spec != was:
         if spec.files != was.files:
             return f"{spec.label} stands for other files now"
-        return "its template is not what it was"
+        return "its template, or what it runs through, is not what it was"
     known = msgspec.json.decode(files_then, type=list[Fingerprint])
     for path, before in zip(spec.files, known, strict=True):
         try:

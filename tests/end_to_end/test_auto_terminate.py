@@ -1,4 +1,4 @@
-"""onAllTasksComplete over HTTP, with a service that keeps to its reference and one that does not."""
+"""onAllTasksComplete over HTTP: a service that keeps to its reference, and one that does not."""
 
 from pathlib import Path
 

@@ -15,8 +15,8 @@ WRONG = [
     b"",
     b"no json",
     b'{"id":"T-00001","commandLine":"c"}',
-    b'{"id":"d","commandLine":"c","requiredSlots":2,'
-    b'"multiInstanceSettings":{"coordinationCommandLine":"c"}}',
+    b'{"id":"d","commandLine":"c","requiredSlots":2,"multiInstanceSettings":%s}'
+    % b'{"coordinationCommandLine":"c"}',
 ]
 
 
