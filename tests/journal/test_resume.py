@@ -90,7 +90,9 @@ def test_what_was_in_flight_is_in_doubt(task_file: Path) -> None:
             return adds(attempt, now_s)
         return answered(attempt.tasks, "ClientError", "TaskExists")
 
-    ended = run_of(task_file, FakeService(exists), Settings(concurrency=4), resume=run_id)
+    again = FakeService(exists)
+    again.held = {task.id: task.body for task in service.tasks}
+    ended = run_of(task_file, again, Settings(concurrency=4), resume=run_id)
 
     assert ended.error is None
     assert (ended.report.existed, ended.report.existed_own, ended.report.added) == (400, 400, 4600)

@@ -399,7 +399,10 @@ def test_a_template_may_be_reached_otherwise(tmp_path: Path) -> None:
     kept = spec.to_json(), fingerprints(spec)
 
     assert change_of(replace(spec, template_name="./task.json"), *kept) is None
-    assert change_of(replace(spec, template="{}"), *kept) == "its template is not what it was"
+    assert (
+        change_of(replace(spec, template="{}"), *kept)
+        == "its template, or what it runs through, is not what it was"
+    )
 
 
 async def test_csv_of_json_text_is_ndjson(tmp_path: Path) -> None:
