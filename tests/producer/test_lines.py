@@ -225,6 +225,29 @@ def test_a_rejects_file_is_a_source() -> None:
     assert parse(ROW % (b'"task":' + line("a"))) == [Task(0, 1, "a", line("a"))]
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_rows_and_tasks_are_mixed(first: int) -> None:
+    """
+    Tasks may stand between the rows of a rejects file, whichever comes first; and a row within
+    a row is no task.
+    """
+    row, task = ROW % (b'"task":' + line("a")), line("b")
+    data = b"\n".join([row, task][:: 1 - 2 * first])
+    nested = ROW % (b'"task":' + row)
+
+    assert {each.body for each in parse(data)} == {line("a"), line("b")}
+    for before in (row, task):
+        texts = [text for number, text in problems(before + b"\n" + nested) if number == 2]
+        assert "id and commandLine missing" in texts[0]
+
+
+def test_a_rejects_file_is_not_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row is told at sight: to say all that is wrong with one takes a hundred times as long."""
+    monkeypatch.setattr("bulksubmit.core.taskcheck.explain", None)
+
+    assert len(parse(*[ROW % (b'"task":' + line(f"t{n}")) + b"\n" for n in range(3)])) == 3
+
+
 def test_a_task_that_is_no_more_right_than_before() -> None:
     """What is wrong with the task in a row of a rejects file is told, not with the row."""
     ((number, text),) = problems(line("ok") + b"\n" + ROW % (b'"task":' + line("a b")))
