@@ -120,7 +120,9 @@ def show(value: object) -> str:
     if isinstance(value, str):
         value = _USER_INFO.sub(r"\1***@", _SIGNATURE.sub(r"\1***", value[:_SHOWN_FROM_CHARS]))
     text = json.dumps(value, ensure_ascii=False)
-    return _cut(text.encode("utf-8", "backslashreplace").decode())
+    if not text.isprintable():  # Half a surrogate pair, or what a terminal would swallow.
+        text = json.dumps(value)
+    return _cut(text)
 
 
 def _cut(text: str) -> str:

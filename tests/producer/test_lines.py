@@ -410,4 +410,4 @@ async def test_reading_a_silent_pipe_can_be_cancelled() -> None:
         with anyio.move_on_after(0.01) as scope:
             await read(pipe)
         assert scope.cancelled_caught
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
