@@ -184,17 +184,17 @@ class FileSource:
 
 def _wholly_done(begin: Place, done: Done) -> Place | None:
     """The place at which a file ends whose every item is settled, if that is known."""
-    later = [place for place in done.places if place.file > begin.file]
-    if not later or done.settled.missing(begin.ordinal, later[0].ordinal):
+    end = done.first_after(begin.file)
+    if end is None or done.settled.missing(begin.ordinal, end.ordinal):
         return None
-    return later[0]
+    return end
 
 
 async def _read_again(
     opened: Bytes, begin: Place, parser_at: Callable[[Place], Parser], admit: Admit, done: Done
 ) -> Parser:
     """Read what is not settled up to the last known place, and go on from there."""
-    known = [place for place in done.places if place.file == begin.file and place.offset]
+    known = [place for place in done.places_in(begin.file) if place.offset]
     places = [begin, *known]
     for place, end in pairwise(places):
         if done.settled.missing(place.ordinal, end.ordinal):

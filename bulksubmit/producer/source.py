@@ -1,5 +1,6 @@
 """What a source is."""
 
+from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -12,17 +13,31 @@ from bulksubmit.core.taskcheck import Checker
 from bulksubmit.producer.spec import SourceSpec
 
 
+def _file_of(place: Place) -> int:
+    return place.file
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """What earlier processes of a run have done with the source.
 
     Attributes:
         settled: The items to leave out.
-        places: Where some of the items begin, in order.
+        places: Where some of the items begin, in order of files and offsets.
     """
 
     settled: Bitmap
     places: Sequence[Place]
+
+    def places_in(self, file: int) -> Sequence[Place]:
+        """Those in a file."""
+        begin = bisect_left(self.places, file, key=_file_of)
+        return self.places[begin : bisect_right(self.places, file, begin, key=_file_of)]
+
+    def first_after(self, file: int) -> Place | None:
+        """The first one in any file behind a file."""
+        index = bisect_right(self.places, file, key=_file_of)
+        return self.places[index] if index < len(self.places) else None
 
 
 @dataclass(frozen=True, slots=True)
