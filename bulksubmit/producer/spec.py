@@ -2,6 +2,7 @@
 
 import glob
 import os
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -68,8 +69,8 @@ class SourceSpec:
         if any(name.endswith(SWEEP_SUFFIX) for name in self.files):
             return self._described()
         files = tuple(path for name in self.files for path in _expanded(name))
-        for path in files:
-            if files.count(path) > 1:
+        for path, times in Counter(files).items():
+            if times > 1:
                 raise SourceError(path, None, "is named twice; its tasks would be read twice")
         return replace(self, files=files)
 
