@@ -45,7 +45,8 @@ class LineParser:
         self.place = at
         self._name, self._checker, self._settled = name, checker, settled
         self._rest = b""  # The beginning of a line whose end is still to come.
-        self._dropped = 0  # How many more bytes of it are not kept: it is too long for a task.
+        self._dropped = 0  # How many more bytes of it are not kept,
+        self._too_long = False  # and whether it is too long for a task by then.
 
     def feed(self, data: bytes) -> Block:
         """See Parser."""
@@ -53,8 +54,7 @@ class LineParser:
         if end < 0:
             self._rest += data
             if len(self._rest) > ITEM_BYTES_MAX:
-                self._dropped += len(self._rest) - SHOWN_BYTES
-                self._rest = self._rest[:SHOWN_BYTES]
+                self._shorten()
             return Block([], self.place)
         data, self._rest = self._rest + data[: end + 1], data[end + 1 :]
         return self._parse(data)
@@ -68,13 +68,25 @@ class LineParser:
         rest, self._rest = self._rest, b""
         return self._parse(rest)
 
+    def _shorten(self) -> None:
+        """Keep of a line's beginning only what is to be shown, and no blanks in front of it.
+
+        A line of nothing but blanks is no item however long it is, so that a resume, whose cuts
+        are others, counts as the first process did.
+        """
+        rest = self._rest.removeprefix(BOM) if self.place.offset == 0 else self._rest
+        kept = rest.lstrip(WHITE)
+        if len(kept) > ITEM_BYTES_MAX:
+            kept, self._too_long = kept[:SHOWN_BYTES], True
+        self._dropped += len(self._rest) - len(kept)
+        self._rest = kept
+
     def _parse(self, data: bytes) -> Block:
         place = self.place
         lines = (data.removeprefix(BOM) if place.offset == 0 else data).split(b"\n")
         bodies = [line.strip(WHITE) for line in lines]
         dropped, self._dropped = self._dropped, 0
-        if dropped:
-            bodies[0] = lines[0]  # Whatever it is, it is not blank as a whole.
+        too_long, self._too_long = self._too_long, False
         numbers = range(place.line, place.line + len(bodies))
         if bodies and not bodies[-1]:
             bodies.pop()
@@ -89,8 +101,8 @@ class LineParser:
             place.line + data.count(b"\n"),
             place.file,
         )
-        if dropped or len(data) > ITEM_BYTES_MAX:
-            return self._without_too_long(bodies, told, first_too_long=dropped > 0)
+        if too_long or len(data) > ITEM_BYTES_MAX:
+            return self._without_too_long(bodies, told, first_too_long=too_long)
         return to_block(
             bodies, told, checker=self._checker, after=self.place, settled=self._settled
         )

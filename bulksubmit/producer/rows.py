@@ -14,11 +14,10 @@ from itertools import islice
 from pathlib import PurePath
 from typing import Self
 
-import orjson
-
 from bulksubmit.core.account import Place
 from bulksubmit.core.model import Invalid, Kind, Problem
 from bulksubmit.core.taskcheck import Checker
+from bulksubmit.core.taskjson import show
 from bulksubmit.errors import SourceError
 from bulksubmit.producer.blocks import to_sparse_block
 from bulksubmit.producer.lines import BOM, ITEM_BYTES_MAX
@@ -259,7 +258,7 @@ class RowParser:
                 f"the row has {_cells(count)}, and the header {len(names)}; a cell that holds "
                 f"{self._header.delimiter!r} stands in double quotes"
             )
-            return Problem("", Kind.TEMPLATE, text, value=orjson.dumps(row[len(names)]).decode())
+            return Problem("", Kind.TEMPLATE, text, value=show(row[len(names)]))
         for name, cell in zip(names, row, strict=True):
             if _BAD_BYTE.search(cell):
                 text = f"column {name!r} is not UTF-8; save the file as CSV in UTF-8"

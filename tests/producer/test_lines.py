@@ -290,6 +290,19 @@ def test_a_line_too_long_for_any_task() -> None:
     assert parser.place.offset == 2 * len(line("a") + b"\n") + pieces * BLOCK_BYTES + 2
 
 
+@pytest.mark.parametrize("start", [b"", BOM])
+def test_a_line_of_nothing_but_blanks_is_no_item(start: bytes) -> None:
+    """
+    However long it is and wherever it is cut: what a resume counts is what was counted before.
+    """
+    blanks = start + b" " * (ITEM_BYTES_MAX + 1)
+
+    for pieces in ([blanks, b" \n", line("a")], [blanks + b" \n", line("a")], [blanks, line("a")]):
+        items = parse_with(make_parser(), *pieces)
+        assert (items.tasks[0].ordinal, items.ids, items.invalid) == (0, ["a"], [])
+        assert items.places[-1].offset == sum(map(len, pieces))
+
+
 @pytest.mark.parametrize("settled", [False, True])
 def test_a_line_too_long_in_a_part(settled: bool) -> None:  # noqa: FBT001 - pytest's
     """Read again between two places, it is the same; unless it is settled."""

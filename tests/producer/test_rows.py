@@ -207,6 +207,7 @@ def test_long_templates_make_small_blocks() -> None:
     [
         (b"a", Kind.TEMPLATE, "the row has 1 cell, and the header 2: column 'mode' is missing"),
         (b"a,b,c", Kind.TEMPLATE, "the row has 3 cells, and the header 2; a cell that holds ','"),
+        (b"a,b,\xff", Kind.TEMPLATE, "the row has 3 cells, and the header 2"),
         (b'a,"b"c', Kind.TEMPLATE, "the row's quotes are odd"),
         (b"a,b\rc,d", Kind.TEMPLATE, "a carriage return stands in the row; lines end in LF"),
         (b"a,\xff", Kind.ENCODING, "column 'mode' is not UTF-8; save the file as CSV in UTF-8"),
@@ -227,6 +228,17 @@ def test_a_row_that_makes_no_task(row: bytes, kind: Kind, text: str) -> None:
     assert invalid.problems[0].text.startswith(text)
     assert invalid.body.startswith((b"a", b'"a', b"{"))
     assert items.ids == ["x", "y"]
+
+
+def test_a_cell_too_many_is_shown_without_its_signature() -> None:
+    """What is shown of a cell is short, and tells no secret."""
+    row = b"a,b,https://x.blob.core.windows.net/c?sig=SECRET&" + b"x" * 1000
+
+    (invalid,) = parse(b"id,mode\n" + row + b"\n").invalid
+
+    value = invalid.problems[0].value or ""
+    assert value.startswith('"https://x.blob.core.windows.net/c?sig=***')
+    assert len(value) <= 60
 
 
 def test_a_field_that_a_row_makes_wrong_is_named() -> None:
