@@ -5,7 +5,7 @@ import re
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -129,8 +129,13 @@ def begin(
         return Run(run_id, folder, NoJournal())
     spec = source.spec
     note: str | None = None
-    earlier = _earlier(spec, job_id, endpoint) if on_unfinished != "new" else None
-    if earlier:
+    try:
+        earlier = _earlier(spec, job_id, endpoint)
+    except JournalError:
+        if on_unfinished != "new":
+            raise
+        earlier = None
+    if earlier and on_unfinished != "new":
         # A converged one, too: whoever repeats --resume until it succeeds must not begin anew
         # because the last process was killed between its last commit and its report.
         if on_unfinished == "resume":
@@ -146,7 +151,19 @@ def begin(
         begun_at=datetime.now(UTC).isoformat(timespec="seconds"),
         version=version("bulksubmit"),
     )
-    return Run(run_id, folder, Journal.begin(folder, identity, clock), note=note)
+    journal = Journal.begin(folder, identity, clock)
+    if earlier and not earlier.in_use:
+        _take_over(journal, earlier, clock)
+    return Run(run_id, folder, journal, note=note)
+
+
+def _take_over(journal: Journal, earlier: Kept, clock: Callable[[], float]) -> None:
+    """Let a run give back to its job what an earlier one, which it stands in for, did not."""
+    with suppress(JournalError):  # The earlier one may be why a new one is begun.
+        if held := held_by(earlier):
+            journal.hold(held)
+            with closing(Journal(earlier.folder, clock)) as former:
+                former.hold(None)
 
 
 def _in_the_way(earlier: Kept, spec: SourceSpec, job_id: str) -> str | None:
@@ -279,7 +296,8 @@ def _earlier(spec: SourceSpec, job_id: str, endpoint: str) -> Kept | None:
     """The last unfinished run of this source and job; else the last that has converged.
 
     Not one of which nothing was ever sent, as when the job did not exist: there is nothing to
-    go on with. And not a converged one of the file as it was before.
+    go on with, unless the job has something to be given back. And not a converged one of the file
+    as it was before.
 
     Raises:
         JournalError: if a run cannot be read, which may be the one.
@@ -294,7 +312,7 @@ def _earlier(spec: SourceSpec, job_id: str, endpoint: str) -> Kept | None:
         values = run.values
         asked = (spec.label, job_id, endpoint)
         same = (values["source"], values["job"], values["endpoint"]) == asked
-        if same and (values["doubt_below"] or run.in_use):
+        if same and (values["doubt_below"] or run.in_use or held_by(run)):
             if run.state != "converged":
                 return run
             if converged is None and not _change(_look(run).identity, spec):

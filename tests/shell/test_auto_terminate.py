@@ -1,6 +1,7 @@
 """The job's onAllTasksComplete: held while tasks are added, put back at every end."""
 
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ from bulksubmit.errors import (
     ServiceRefused,
     ServiceUnreachable,
     SettingsError,
+    UnfinishedRun,
 )
+from bulksubmit.producer import open_source
 from bulksubmit.service.replies import Unavailable
 from bulksubmit.settings import Settings
-from tests.journal.runs import run_of
+from tests.journal.runs import begin, change_file, run_of
 from tests.shell.doubles import FakeService, flood, lines, rejects, stopping
 from tests.virtual import run_virtual
 
@@ -117,6 +120,45 @@ def test_put_back_by_the_resume(task_file: Path) -> None:
 
     assert well.patched == ["terminateJob"]
     assert held() is None
+
+
+def cut_off_while_held(task_file: Path) -> str:
+    """A run that was killed once its job was held back, before anything was sent; its name."""
+    with closing(open_source(task_file)) as source:
+        work = begin(source)
+        work.journal.hold("terminateJob")
+        work.journal.close()
+    return work.run_id
+
+
+def test_not_forgotten_before_anything_was_sent(task_file: Path) -> None:
+    """A run that has yet to give something back is in the way of a new one."""
+    run_id = cut_off_while_held(task_file)
+
+    with closing(open_source(task_file)) as source, pytest.raises(UnfinishedRun) as told:
+        begin(source)
+
+    assert told.value.run_id == run_id
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_a_new_run_gives_back_what_another_held(task_file: Path, changed: bool) -> None:  # noqa: FBT001 - pytest's
+    """
+    One that stands in for it, as it was asked to or since the file was mended, takes that over.
+    """
+    former = cut_off_while_held(task_file)
+    if changed:
+        change_file(task_file, "grown")
+    service = FakeService()
+
+    with closing(open_source(task_file)) as source:
+        work = begin(source, on_unfinished="stop" if changed else "new")
+        work.journal.close()
+    run_of(task_file, service, resume=work.run_id)
+
+    assert service.patched == ["terminateJob"]
+    assert held() is None
+    assert runs.held_by(runs.find(former)) is None
 
 
 def test_a_pipe_cannot_hold() -> None:
