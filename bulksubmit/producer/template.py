@@ -193,7 +193,9 @@ class Template:
                     at = self._shell_end(text, found.start(), path)
                     yield text[found.start() : at]
                 case "{" | "}" as brace:
-                    reason = f"{path}: {brace!r} in {text!r} is no placeholder's; {BRACES}"
+                    # The text itself may be a secret.
+                    at = f"{brace!r} (character {found.start() + 1})"
+                    reason = f"{path}: {at} is no placeholder's; {BRACES}"
                     raise SourceError(self.name, None, reason)
                 case _:
                     yield Placeholder(found[1], path)
@@ -207,7 +209,7 @@ class Template:
             depth += 1 if brace[0] == "{" else -1
             if not depth:
                 return start + brace.end()
-        reason = f"{path}: '${{' in {text!r} is the shell's, and has no '}}'"
+        reason = f"{path}: '${{' (character {start + 1}) is the shell's, and has no '}}'"
         raise SourceError(self.name, None, reason)
 
     def _unknown(

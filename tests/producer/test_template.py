@@ -179,9 +179,9 @@ def test_only_a_whole_placeholder_stands_without_quotes() -> None:
         ('{"a": [{"b": 1, "b": 1}]}', "task.json: the key 'b' is given twice in one object"),
         ('{"a": ' + "[" * 1000 + "]" * 1000 + "}", "task.json: is nested too deeply to be a task"),
         ({"{x}": "a"}, "task.json: the key '{x}' holds a placeholder; they stand in values"),
-        ({"a": {"b": "x {"}}, "task.json: a.b: '{' in 'x {' is no placeholder's; write {{ and }}"),
-        ({"a": "x}"}, "task.json: a: '}' in 'x}' is no placeholder's; write {{ and }}"),
-        ({"a": "${x"}, "task.json: a: '${' in '${x' is the shell's, and has no '}'"),
+        ({"a": {"b": "x {"}}, "task.json: a.b: '{' (character 3) is no placeholder's; write {{ "),
+        ({"a": "x}"}, "task.json: a: '}' (character 2) is no placeholder's; write {{ and }}"),
+        ({"a": "${x"}, "task.json: a: '${' (character 1) is the shell's, and has no '}'"),
     ],
 )
 def test_what_is_no_template(task: object, reason: str) -> None:
