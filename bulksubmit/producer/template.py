@@ -194,8 +194,8 @@ class Template:
                     yield text[found.start() : at]
                 case "{" | "}" as brace:
                     # The text itself may be a secret.
-                    at = f"{brace!r} (character {found.start() + 1})"
-                    reason = f"{path}: {at} is no placeholder's; {BRACES}"
+                    where = f"{brace!r} (character {found.start() + 1})"
+                    reason = f"{path}: {where} is no placeholder's; {BRACES}"
                     raise SourceError(self.name, None, reason)
                 case _:
                     yield Placeholder(found[1], path)
