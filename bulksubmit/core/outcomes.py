@@ -7,8 +7,14 @@ from bulksubmit.core.suspects import Judged
 TOO_LARGE = "RequestBodyTooLarge"
 
 
-def too_large(task: Task, bytes_max: int) -> Outcome:
-    """REJECTED before it was ever sent: no request can hold it."""
+def too_large(task: Task, bytes_max: int, *, in_doubt: bool) -> Outcome:
+    """REJECTED before it was ever sent, at least by us: no request can hold it.
+
+    Args:
+        task: The task.
+        bytes_max: The bound.
+        in_doubt: An earlier process, whose bound may have been another, may have sent it.
+    """
     size = request_bytes((task,))
     return Outcome(
         ordinal=task.ordinal,
@@ -16,6 +22,7 @@ def too_large(task: Task, bytes_max: int) -> Outcome:
         task_id=task.id,
         verdict=Verdict.REJECTED,
         attempts=0,
+        in_doubt=in_doubt,
         code=TOO_LARGE,
         message=f"the task makes a request of {size:,} bytes; at most {bytes_max:,} are sent",
         body=task.body,

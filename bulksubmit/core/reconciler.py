@@ -136,7 +136,8 @@ class Reconciler:
         self._backlog.fresh.extend(tasks)
         self.unsettled += len(tasks)
         self.unsettled_bytes += sum([len(task.body) for task in tasks])
-        return [too_large(task, bytes_max) for task in oversized]
+        below = self._doubt_below
+        return [too_large(t, bytes_max, in_doubt=t.ordinal < below) for t in oversized]
 
     def seal(self) -> None:
         """The source is exhausted: nothing more will be admitted."""

@@ -75,6 +75,16 @@ def test_a_task_too_large_alone_is_rejected_before_anything_is_sent() -> None:
     assert len(encode_collection(sent(reconciler, 0.0).tasks)) == 1_000
 
 
+def test_a_task_too_large_now_may_have_been_sent() -> None:
+    """Below the mark of an earlier process, whose bound may have been another: it may exist."""
+    large = [make_task(n, body_bytes=2_000) for n in range(4)]
+    reconciler = make_reconciler(sealed=False, bytes_max=1_000, doubt_below=2)
+
+    outcomes = reconciler.admit(large)
+
+    assert [outcome.in_doubt for outcome in outcomes] == [True, True, False, False]
+
+
 def test_each_attempt_has_its_own_guid() -> None:
     """
     client_request_ids are GUIDs, distinct, and alike but for the attempt's number.
