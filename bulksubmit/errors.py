@@ -43,9 +43,11 @@ class SourceError(BulkSubmitError):
         line: 1-based, as an editor shows it; the item's number for an iterable; None if the
             source as a whole is meant.
         reason: What is wrong and what would be right, without the location.
+        of_item: It is about one item alone, without which the source can be gone on with.
         hint: How to go on, if something can be said of that.
     """
 
+    of_item: bool = False
     hint: str | None = None
 
     def __init__(

@@ -4,7 +4,7 @@ from contextlib import closing
 from pathlib import Path
 
 from bulksubmit.core.events import Noted, Observer
-from bulksubmit.core.model import ErrorDetail, Invalid, Outcome, Problem, Verdict
+from bulksubmit.core.model import ErrorDetail, Invalid, Kind, Outcome, Problem, Verdict
 from bulksubmit.errors import BulkSubmitError, OutputError, SettingsError, SourceError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.source import Block, Source
@@ -28,6 +28,7 @@ class Intake:
         *,
         folder: Path | None,
         resumed: bool,
+        doubt_below: int = 0,
     ) -> None:
         """Look at a source.
 
@@ -38,9 +39,10 @@ class Intake:
             folder: Where a temporary file goes; None for the usual place.
             resumed: Whether only a part of the source is going to be read, so that duplicates
                 cannot be told from it.
+            doubt_below: Items of a lower ordinal may have been sent by an earlier process.
         """
         self._source, self._settings, self._observer = source, settings, observer
-        self._resumed = resumed
+        self._resumed, self._doubt_below = resumed, doubt_below
         self._ids: IdWatch | None = None
         if settings.dedupe and not resumed:
             self._ids = IdWatch(source, folder=folder)
@@ -60,7 +62,7 @@ class Intake:
             where = self._source.where(warned.ordinal, warned.line)
             for problem in warned.problems:
                 self._observer(Noted("warning", f"{where}: {problem.text}"))
-        return [_rejected(invalid) for invalid in block.invalid]
+        return [self._rejected(invalid) for invalid in block.invalid]
 
     def take_in(self, block: Block) -> None:
         """Once a block is being sent: watch its IDs."""
@@ -119,6 +121,23 @@ class Intake:
         for where, _, text in named:
             self._observer(Noted("duplicate", f"{where}: {text}"))
 
+    def _rejected(self, invalid: Invalid) -> Outcome:
+        # What is wrong with anyone's task was never sent; what the model does not know was, if an
+        # earlier process was told to allow it.
+        errors = {problem.kind for problem in invalid.problems if not problem.warning}
+        return Outcome(
+            ordinal=invalid.ordinal,
+            line=invalid.line,
+            task_id=invalid.id,
+            verdict=Verdict.REJECTED,
+            attempts=0,
+            in_doubt=invalid.ordinal < self._doubt_below and errors == {Kind.UNKNOWN},
+            code=INVALID,
+            message="; ".join(problem.text for problem in invalid.problems),
+            values=tuple(ErrorDetail(p.path, p.kind.value) for p in invalid.problems),
+            body=invalid.body,
+        )
+
     def close(self) -> None:
         """Remove the temporary file."""
         if self._ids is not None:
@@ -130,18 +149,6 @@ def _stopped_at(source: Source, invalid: Invalid) -> SourceError:
     texts = [problem.text for problem in invalid.problems]
     reason = texts[0] if len(texts) == 1 else f"{len(texts)} errors\n  " + "\n  ".join(texts)
     where = source.where(invalid.ordinal, invalid.line)
-    return SourceError(source.file_of(invalid.ordinal), invalid.line, reason, where=where)
-
-
-def _rejected(invalid: Invalid) -> Outcome:
-    return Outcome(
-        ordinal=invalid.ordinal,
-        line=invalid.line,
-        task_id=invalid.id,
-        verdict=Verdict.REJECTED,
-        attempts=0,
-        code=INVALID,
-        message="; ".join(problem.text for problem in invalid.problems),
-        values=tuple(ErrorDetail(p.path, p.kind.value) for p in invalid.problems),
-        body=invalid.body,
-    )
+    error = SourceError(source.file_of(invalid.ordinal), invalid.line, reason, where=where)
+    error.of_item = True
+    return error

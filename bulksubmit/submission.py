@@ -182,6 +182,7 @@ class Submission:
             observer,
             folder=work.folder if self._journal.path else None,
             resumed=work.resumed,
+            doubt_below=self._journal.doubt_below,
         )
         self._checked = anyio.Event()  # The source was read to its end, and its IDs looked at.
         self._beginning, self._closing = anyio.CancelScope(), anyio.CancelScope()
@@ -200,7 +201,7 @@ class Submission:
             self._error = error
         finally:
             if isinstance(self._error, SourceError):
-                self._error.hint = self._ways_on()
+                self._error.hint = self._ways_on(self._error)
             await self._close_job()
             self._save()
             self._ended = self.report
@@ -208,7 +209,7 @@ class Submission:
                 self._error.report = self._ended
             self._to_consumer.close()
 
-    def _ways_on(self) -> str | None:
+    def _ways_on(self, error: SourceError) -> str | None:
         counts = self._tally.counts
         if not counts.requests:
             return None
@@ -216,10 +217,12 @@ class Submission:
         mend = "mend the file and submit it again: tasks that exist are told"
         if self._journal.path is None:
             return f"{settled}; {mend}"
-        return (
-            f"{settled}; go on without what is invalid by bulksubmit runs resume "
-            f"{self.work.run_id} --invalid reject, or {mend}"
-        )
+        resume = f"bulksubmit runs resume {self.work.run_id}"
+        if error.of_item:
+            return (
+                f"{settled}; go on without what is invalid by {resume} --invalid reject, or {mend}"
+            )
+        return f"{settled}; once it is as it was and can be read, go on by {resume}, or {mend}"
 
     async def _close_job(self) -> None:
         counts = self._tally.counts
@@ -401,6 +404,7 @@ class Submission:
         """Send nothing more, take in the answers in flight, and end with this error."""
         self._beginning.cancel()
         self._pool.stop(error)
+        self._checked.set()  # Nor is the source's end waited for.
 
     def cut(self) -> None:
         """After stop(): do not wait for the answers in flight, either."""

@@ -116,7 +116,10 @@ async def _rehearse(
         rehearsal,
         work=Run(new_run_id(), folder, NoJournal()),
         job_id=target.job_id,
-        settings=replace(settings, hold_auto_terminate=False, then_terminate=False),
+        # Nor results, which would say of tasks that they were added.
+        settings=replace(
+            settings, hold_auto_terminate=False, then_terminate=False, results_path=None
+        ),
         observer=observe,
         tally=tally,
         random=Random(),  # noqa: S311 - jitter

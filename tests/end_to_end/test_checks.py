@@ -162,8 +162,9 @@ async def test_check_first_of_a_pipe() -> None:
 async def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
     """It reads, checks, cuts, signs in and looks at the job, and says what would be sent."""
     path = write_lines(tmp_path / "tasks.jsonl", make_tasks(250))
+    results = tmp_path / "results.ndjson"
     async with listening(make_service()) as account:
-        ended = await submit(account, path, "--dry-run")
+        ended = await submit(account, path, "--dry-run", "--results", results)
 
         assert ended.exit_code == 0
         assert (
@@ -178,6 +179,7 @@ async def test_a_dry_run_sends_nothing(tmp_path: Path) -> None:
         assert account.adds == 0
         assert len(account.job) == 0
         assert account.service.record.requests == 1
+        assert not results.exists()  # It would say that they were added.
 
 
 @pytest.mark.parametrize(("flags", "exit_code"), [((), 2), (("--invalid", "reject"), 6)])

@@ -111,6 +111,30 @@ def test_doubts_are_counted_at_once(task_file: Path) -> None:
     assert (ended.report.in_doubt, ended.report.added) == (400, 0)
 
 
+def test_what_is_invalid_now_may_have_been_sent(tmp_path: Path) -> None:
+    """
+    An item with a field that only an earlier process was told to allow may exist; one that no
+    process ever sent does not.
+    """
+    path = tmp_path / "tasks.jsonl"
+    path.write_bytes(b'{"id":"a","commandLine":"c","odd":1}\n{"id":"b"}\n')
+    reject = Settings(invalid="reject")
+
+    def allowing(source: Source) -> Source:
+        source.checker = Checker(allow_unknown=True)
+        return source
+
+    ended = run_of(path, FakeService(bad_gateway), reject, opened=allowing)
+    assert (ended.report.abandoned, ended.report.rejected) == (1, 1)
+
+    again = run_of(path, FakeService(), reject, resume=ended.report.run_id)
+
+    (first,) = again.outcomes
+    (second,) = [outcome for outcome in ended.outcomes if outcome.verdict is Verdict.REJECTED]
+    assert (first.task_id, first.verdict, first.in_doubt) == ("a", Verdict.REJECTED, True)
+    assert (second.task_id, second.in_doubt) == ("b", False)
+
+
 def test_abandoned_tasks_are_sent_again(task_file: Path) -> None:
     """What a run gave up is not lost: it is sent by the next process, and counted once."""
     ended = run_of(task_file, FakeService(bad_gateway), Settings(concurrency=2))
@@ -410,3 +434,7 @@ def test_a_source_that_changes_while_it_is_read(task_file: Path, change: str) ->
         assert isinstance(ended.error, SourceError)
         assert ended.report.exit_code == 5
         assert not ended.report.converged
+        # No way on is told that would not be one.
+        hint = ended.error.hint or ""
+        assert "once it is as it was and can be read, go on by bulksubmit runs resume " in hint
+        assert "--invalid" not in hint

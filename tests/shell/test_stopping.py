@@ -6,11 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+import pytest
 
 from bulksubmit.core.model import Attempt, Lost, Reply, Verdict
 from bulksubmit.errors import NotConverged
 from bulksubmit.observe.report import Report
 from bulksubmit.producer import open_source
+from bulksubmit.producer.survey import IdWatch
 from bulksubmit.settings import RejectsBound, Settings
 from bulksubmit.submission import Outcomes, running
 from tests.core.helpers import make_tasks
@@ -48,6 +50,22 @@ def test_stopped_in_the_middle(task_file: Path) -> None:
     assert not ended.report.converged
     assert ended.report.exit_code == 5
     assert ended.error.report == ended.report
+
+
+def test_stopped_while_duplicates_are_looked_for(
+    task_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever stops the run then does not wait for that; all tasks exist, so nothing is wrong."""
+
+    async def find(_: IdWatch) -> tuple[int, list[tuple[str, str, str]]]:
+        await anyio.sleep(3600)
+        return 0, []
+
+    monkeypatch.setattr(IdWatch, "find", find)
+
+    ended, took_s = run_virtual(lambda: flood(task_file, FakeService(), beside=stopping(60)))
+
+    assert (ended.error, took_s, ended.report.converged) == (None, 60, True)
 
 
 def test_stopped_with_the_last_answer_in(task_file: Path) -> None:
