@@ -84,8 +84,8 @@ class Intake:
         if self._resumed:
             return
         if self._source.spec is None:
-            reason = "check-first reads the source twice: give a file, or keep a copy by spool"
-            raise SettingsError(reason)
+            reason = "check_first (--check-first) reads the source twice"
+            raise SettingsError(f"{reason}: give a file, or keep a copy by spool (--spool)")
         first: list[str] = []
 
         def tell(where: str, _task_id: str, problem: Problem) -> None:
@@ -94,11 +94,17 @@ class Intake:
                 del first[ERRORS_NAMED_MAX:]
 
         with closing(open_source(self._source.spec, self._source.checker)) as source:
-            found = await survey(source, tell, dedupe=self._ids is not None)
+            found = await survey(
+                source,
+                tell,
+                body_bytes_max=self._settings.body_bytes_max,
+                dedupe=self._ids is not None,
+            )
         if not found.errors:
             return
         count = sum(found.errors.values())
-        reason = "\n  ".join([f"{count:,} errors; bulksubmit validate lists all", *first])
+        told = f"{count:,} error{'s' if count > 1 else ''}; bulksubmit validate lists all"
+        reason = "\n  ".join([told, *first])
         if self._settings.invalid == "stop":
             raise SourceError(self._source.name, None, reason)
         self._observer(Noted("errors", f"{self._source.name}: {reason}"))
@@ -107,7 +113,10 @@ class Intake:
         """What a service that refuses the second of two has told, or will tell, one by one."""
         if self._ids is None:
             if self._settings.dedupe:
-                reason = "IDs that are there twice are not looked for in a part of the source"
+                reason = (
+                    "duplicate IDs are not looked for after a resume, which reads only a part of "
+                    "the source; bulksubmit validate does"
+                )
                 self._observer(Noted("unchecked", reason))
             return
         try:
@@ -116,7 +125,8 @@ class Intake:
             self._observer(Noted("unchecked", str(error)))
             return
         if count:
-            what = f"{count:,} tasks have the ID of an earlier one; the service takes one of each"
+            tasks = f"{count:,} tasks have" if count > 1 else "one task has"
+            what = f"{tasks} the ID of an earlier one; the service takes one of each"
             self._observer(Noted("duplicates", what))
         for where, _, text in named:
             self._observer(Noted("duplicate", f"{where}: {text}"))

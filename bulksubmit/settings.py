@@ -14,6 +14,7 @@ from bulksubmit.errors import SettingsError
 _N = TypeVar("_N", int, float)
 
 MIB = 2**20
+NO_BOUND = 2**40  # For request_bytes_max=0: larger than anything in memory.
 SERVER_TIMEOUT_S_MAX = 120  # REST reference: larger values mean 120.
 CONCURRENCY_MAX = 1000  # The service's documentation advises fewer than 100 at once.
 
@@ -139,6 +140,11 @@ class Settings:
     hold_auto_terminate: bool = False
     then_terminate: bool = False
     spool: bool = False
+
+    @property
+    def body_bytes_max(self) -> int:
+        """What one task may have to fit into a request."""
+        return (self.request_bytes_max or NO_BOUND) - FRAME_BYTES
 
     def __post_init__(self) -> None:
         bounds = {

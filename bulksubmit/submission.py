@@ -36,7 +36,7 @@ from bulksubmit.producer.source import Block, Done, Source
 from bulksubmit.runs import Run
 from bulksubmit.service.autoterminate import AutoTerminate, Patcher
 from bulksubmit.service.jobs import Jobs, preflight
-from bulksubmit.settings import Settings
+from bulksubmit.settings import NO_BOUND, Settings
 from bulksubmit.verify import Lister, TaskReader
 
 # Lists of outcomes, one a reply, that wait for the consumer before senders wait for it too.
@@ -47,9 +47,6 @@ IDLE_COMMIT_S = 0.5
 
 # How long the job is tried to be changed before and after the run.
 JOB_PATIENCE_S = 60.0
-
-# For request_bytes_max=0: larger than anything in memory.
-_NO_BOUND = 2**40
 
 
 class Service(Jobs, Patcher, Lister, Protocol):
@@ -145,7 +142,7 @@ class Submission:
         self._rowless = 0  # Tasks answered, whose rows could not be written.
         bounds = Bounds(
             tasks_max=settings.tasks_per_request_max,
-            bytes_max=settings.request_bytes_max or _NO_BOUND,
+            bytes_max=settings.request_bytes_max or NO_BOUND,
             retry_timeout_s=settings.retry_timeout_s,
             server_timeout_s=settings.server_timeout_s,
         )

@@ -21,6 +21,7 @@ from bulksubmit.producer import open_source
 from bulksubmit.producer.source import Source
 from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.producer.survey import DUPLICATES_NAMED_MAX, Survey, survey
+from bulksubmit.settings import Settings
 
 _EPILOG = f"""{SOURCE_HELP}
 \b
@@ -59,7 +60,12 @@ def validate(
             sweeps=sweeps,
             allow_unused_columns=allow_unused_columns,
         )
-        look = partial(survey, tell=listing.tell, dedupe=not no_dedupe)
+        look = partial(
+            survey,
+            tell=listing.tell,
+            body_bytes_max=Settings().body_bytes_max,
+            dedupe=not no_dedupe,
+        )
         found = run_async(_survey, spec, Checker(allow_unknown=allow_unknown), look)
     except BulkSubmitError as raised:
         error = raised

@@ -344,6 +344,8 @@ class _Explainer:
 
     def _say_type(self, each: Field, value: object, path: str) -> _Wrong:
         reason = f"{path} is {_name_of(value)}; it must be {_takes(each)}"
+        if isinstance(value, str) and each.kind in {FieldKind.INT, FieldKind.BOOL}:
+            reason = f"{path} is {show(value)}, a string; it must be {_takes(each)}"
         # A text where none belongs may be anything, such as a connection string.
         hidden = each.secret or (each.definition and isinstance(value, str))
         shown = None if hidden or value is None else show(value)
@@ -361,10 +363,11 @@ class _Explainer:
         known = {fold(each): each for each in fields}
         meant = difflib.get_close_matches(folded, known, n=1, cutoff=_ALIKE)
         elsewhere = places().get(folded, ())
-        if meant:
+        if meant and known[meant[0]] != name:
             hint = f"did you mean {known[meant[0]]}?"
         elif len(elsewhere) == 1:
-            hint = f"did you mean {elsewhere[0]}?"
+            at = elsewhere[0]
+            hint = f"did you mean {at}?" if at != name else f"{at} is a field of the task itself"
         elif len(fields) <= _FIELDS_LISTED_MAX:
             hint = f"known here: {_listed(fields, 'and')}"
         else:

@@ -53,8 +53,8 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _IDS = re.compile(r"(?:[A-Za-z0-9_-]{1,64}\n)*")
 
 _NO_DURATION = (
-    " is {}; it must be an ISO 8601 duration, such as PT30M, P1DT12H or P7D, in days, hours, "
-    "minutes and seconds (no weeks, nothing below zero), at most P10675199DT2H48M5.4775807S"
+    " is {}; it must be an ISO 8601 duration, such as PT30M, P1DT12H or P7D, in years to "
+    "seconds (no weeks, nothing below zero), at most P10675199DT2H48M5.4775807S"
 )
 
 

@@ -80,6 +80,12 @@ class FileSource:
 
     async def read(self, admit: Admit, done: Done | None = None) -> None:
         """See Source."""
+        try:
+            await self._read(_guarded(admit), done)
+        except _NotOurs as error:
+            raise error.args[0] from None
+
+    async def _read(self, admit: Admit, done: Done | None) -> None:
         place = Place(0, 0, 1)
         for number, file in enumerate(self._files):
             if number:  # Where the file begins is known to a resume even if nothing of it was read.
@@ -180,6 +186,20 @@ class FileSource:
 
     def close(self) -> None:
         """See Source: each file is closed when it was read."""
+
+
+class _NotOurs(Exception):
+    """Carries an OSError of whoever takes the blocks in past those who read files."""
+
+
+def _guarded(admit: Admit) -> Admit:
+    async def guarded(block: Block) -> None:
+        try:
+            await admit(block)
+        except OSError as error:
+            raise _NotOurs(error) from error
+
+    return guarded
 
 
 def _wholly_done(begin: Place, done: Done) -> Place | None:

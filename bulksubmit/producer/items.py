@@ -1,5 +1,6 @@
 """Iterables of tasks: bytes, str, dicts, or models of the official SDK."""
 
+import json
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import IO, cast
 
@@ -119,7 +120,10 @@ def _encoded(item: TaskSpec) -> bytes:
         item = cast("TaskSpec", item.serialize())
     elif isinstance(item, TaskModel):
         item = item.as_dict()
-    return orjson.dumps(item)
+    body = orjson.dumps(item)
+    if b"null" in body:  # orjson writes it for what JSON cannot say: a NaN, an infinity.
+        json.dumps(item, allow_nan=False)
+    return body
 
 
 def _one_line(body: bytes) -> bytes:

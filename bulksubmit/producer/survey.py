@@ -92,7 +92,12 @@ class IdWatch:
 
 
 async def survey(
-    source: Source, tell: Tell, *, dedupe: bool = True, folder: Path | None = None
+    source: Source,
+    tell: Tell,
+    *,
+    body_bytes_max: int,
+    dedupe: bool = True,
+    folder: Path | None = None,
 ) -> Survey:
     """Read a source to its end.
 
@@ -100,6 +105,7 @@ async def survey(
         source: Not read before.
         tell: Told of each problem, in order; of duplicate IDs at the end, of the first
             DUPLICATES_NAMED_MAX.
+        body_bytes_max: What a task may have; no request holds a larger one.
         dedupe: Whether to look for duplicate IDs.
         folder: Where a temporary file goes; None for the usual place.
 
@@ -114,6 +120,9 @@ async def survey(
             found.items = block.after.ordinal
             found.invalid += len(block.invalid)
             odd: list[Invalid | Warned] = [*block.invalid, *block.warned]
+            too_large = [t for t in block.tasks if len(t.body) > body_bytes_max]
+            found.invalid += len(too_large)
+            odd += [_too_large(task, body_bytes_max) for task in too_large]
             for item in sorted(odd, key=lambda one: one.ordinal):
                 where = source.where(item.ordinal, item.line)
                 for problem in item.problems:
@@ -130,3 +139,10 @@ async def survey(
                 tell(where, task_id, Problem("id", Kind.DUPLICATE, text))
     found.errors += Counter()  # Without the kinds that there are none of.
     return found
+
+
+def _too_large(task: Task, body_bytes_max: int) -> Invalid:
+    size = len(task.body)
+    text = f"the task has {size:,} bytes; a request holds at most {body_bytes_max:,} of one"
+    problem = Problem("", Kind.LENGTH, text)
+    return Invalid(task.ordinal, task.line, task.id, b"", (problem,))

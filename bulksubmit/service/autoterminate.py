@@ -87,7 +87,7 @@ class AutoTerminate:
             reason = (
                 f"the job {job.id} has onAllTasksComplete=terminatejob: it can complete between "
                 "two requests, and would refuse the rest; better create jobs with noaction, and "
-                "let --then-terminate set it"
+                "let --then-terminate set it, or ask for --hold-auto-terminate"
             )
             self._observer(Noted("job", reason))
             return

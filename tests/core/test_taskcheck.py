@@ -351,3 +351,11 @@ def test_any_damage(data: st.DataObject, junk: bytes, *, allow_unknown: bool) ->
     finding = look(damaged, allow_unknown=allow_unknown)
 
     assert finding.invalid or json.loads(damaged)["id"] == finding.id
+
+
+def test_a_field_in_the_wrong_place() -> None:
+    """The task's own field somewhere below it: its very name is no suggestion."""
+    body = b'{"id":"a","commandLine":"c","constraints":{"id":"b"}}'
+    (problem,) = explain(body).problems
+
+    assert problem.text == "constraints.id: unknown field; id is a field of the task itself"

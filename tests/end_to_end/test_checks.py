@@ -1,5 +1,7 @@
 """Told before anything is sent: validate, --check-first, --dry-run; and duplicate IDs."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import orjson
@@ -130,6 +132,33 @@ async def test_check_first_finds_everything_before(wrong: Path) -> None:
         assert account.adds == 0
         for text in ("requiredSlots is 0", "not valid JSON", "is also that of", "validate"):
             assert text in ended.report["error"]
+
+
+async def test_a_task_that_no_request_can_hold(tmp_path: Path) -> None:
+    """validate tells it, and --check-first stops at it; submit alone rejects it, and goes on."""
+    large = b'{"id":"large","commandLine":"%s"}' % (b"x" * 1_100_000)
+    path = write_lines(tmp_path / "tasks.jsonl", [*make_tasks(2), large])
+    validated = bulksubmit_here("validate", path, "--output", "json", env={})
+    async with listening(make_service()) as account:
+        checked = await submit(account, path, "--check-first")
+        submitted = await submit(account, path)
+
+        found = orjson.loads(validated.stdout)
+        assert (found["invalid"], found["errors"]) == (1, {"bad_length": 1})
+        assert f"{path}:3" in found["problems"][0]["where"]
+        assert checked.exit_code == 2
+        assert "a request holds at most" in checked.report["error"]
+        assert (submitted.exit_code, submitted.report["rejected"]) == (6, 1)
+
+
+def test_nobody_reads_what_validate_says(tmp_path: Path) -> None:
+    """A pipe that was closed is no error of the source."""
+    path = write_lines(tmp_path / "tasks.jsonl", [b"no json"] * 20_000)
+    command = f"{sys.executable} -m bulksubmit validate {path} | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+
+    assert done.stdout.startswith(f"{path}:1: not valid JSON")
+    assert done.stderr == ""
 
 
 async def test_check_first_of_a_good_source(tmp_path: Path) -> None:

@@ -74,6 +74,22 @@ async def test_a_dict() -> None:
     assert orjson.loads(await body_of(spec)) == spec
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf")])
+async def test_a_number_that_json_cannot_say(number: float) -> None:
+    """A NaN must not become null: the task would mean something else."""
+    spec = {"id": "a", "commandLine": "b", "requiredSlots": number}
+
+    with pytest.raises(SourceError, match="not JSON compliant"):
+        await read([spec])
+
+
+async def test_null_is_a_value() -> None:
+    """An explicit null is passed on."""
+    spec = {"id": "a", "commandLine": "b", "displayName": None}
+
+    assert orjson.loads(await body_of(spec)) == spec
+
+
 async def test_a_model_of_the_sdk() -> None:
     """A task of azure-batch 15 becomes what the REST API takes, with its names and forms."""
     model = BatchTaskCreateContent(
