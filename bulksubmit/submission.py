@@ -184,6 +184,7 @@ class Submission:
         self._checked = anyio.Event()  # The source was read to its end, and its IDs looked at.
         self._beginning, self._closing = anyio.CancelScope(), anyio.CancelScope()
         self._error: Exception | None = None
+        self._source_error: SourceError | None = None
         self._ended: Report | None = None
         self._to_consumer, self._lists = anyio.create_memory_object_stream[list[Outcome]](
             LISTS_AHEAD
@@ -247,10 +248,10 @@ class Submission:
                 beside.start_soon(self._produce, deliveries)
             beside.start_soon(self._keep_time)
             await self._pool.run()
-            if self._reconciler.sealed and not self._pool.error:
+            if self._reconciler.sealed and not (self._pool.error or self._source_error):
                 await self._checked.wait()
             beside.cancel_scope.cancel()
-        error, gave_up = self._pool.error, self._pool.gave_up
+        error, gave_up = self._pool.error or self._source_error, self._pool.gave_up
         if gave_up and not error:
             error = NotConverged(gave_up)
             abandoned = self._reconciler.abandon(gave_up)
@@ -265,6 +266,9 @@ class Submission:
         done = Done(self._journal.settled, self._journal.places) if self.work.resumed else None
         try:
             await self._source.read(partial(self._admit, deliveries), done)
+        except SourceError as error:
+            await self._end_early(error)
+            return
         except Exception as error:  # noqa: BLE001 - the pool ends the run with it
             self._pool.stop(error)
             return
@@ -273,6 +277,14 @@ class Submission:
         self._pool.work.set()
         await self._intake.tell_duplicates()
         self._checked.set()
+
+    async def _end_early(self, error: SourceError) -> None:
+        """The source is wrong from here on: what was read of it before is sent, and no more."""
+        self._source_error = error
+        self._reconciler.seal()
+        self._pool.work.set()
+        await anyio.sleep(self._settings.drain_s)
+        self._pool.stop(error)
 
     async def _admit(self, deliveries: TaskGroup, block: Block) -> None:
         """Hand tasks to the reconciler as soon as there is room for them."""
@@ -428,7 +440,7 @@ class Submission:
     def _doubted_by_others(self) -> int:
         """Tasks in doubt since an earlier process, which this one has not come to yet."""
         end = min(self._journal.doubt_below, self._tally.counts.total)
-        if not self.work.resumed or self._reconciler.sealed:
+        if not self.work.resumed or self._tally.counts.source_complete:
             return 0
         return self._journal.settled.missing(self._place.ordinal, end)
 

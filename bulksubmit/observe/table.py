@@ -61,6 +61,8 @@ def _advice(report: Report) -> str | None:
             return "mend what the rejects file shows, each task with the reason, and submit it"
         case _ if not (report.unsettled or report.abandoned):
             return None
+        case _ if "bulksubmit runs resume" in (report.error or ""):
+            return None  # The error says how.
         case _ if report.journal_path:
             return f"bulksubmit runs resume {report.run_id}"
         case _:

@@ -24,6 +24,7 @@ from tests.shell.doubles import (
     Blocks,
     FakeService,
     adds,
+    bad_gateway,
     flood,
     lines,
     rejects,
@@ -78,8 +79,8 @@ def test_a_bad_line_at_the_start(tmp_path: Path) -> None:
 
 def test_a_bad_line_in_the_middle() -> None:
     """
-    A line that is no task, after something was sent: nothing more is sent, the answers in
-    flight are taken in, exit 5.
+    A line that is no task, after something was sent: what was read before is sent as well, its
+    answers are taken in, exit 5.
     """
     service = FakeService(reply_s=5)
     blocks = [(1.0, make_tasks(100, first=100 * n)) for n in range(3)]
@@ -88,10 +89,24 @@ def test_a_bad_line_in_the_middle() -> None:
     ended, took_s = run_virtual(lambda: flood(source, service))
 
     assert isinstance(ended.error, SourceError)
-    assert took_s == 2 + 5
-    assert (ended.report.total, ended.report.added, ended.report.unsettled) == (300, 200, 100)
+    assert took_s == 3 + 5
+    assert (ended.report.total, ended.report.added, ended.report.unsettled) == (300, 300, 0)
     assert not ended.report.source_complete
+    assert not ended.report.converged
     assert ended.report.exit_code == 5
+
+
+def test_a_bad_line_while_the_service_is_down() -> None:
+    """What was read before a bad line is tried for as long as a run that is stopped waits."""
+    service = FakeService(bad_gateway, reply_s=1)
+    blocks = [(1.0, make_tasks(100, first=100 * n)) for n in range(3)]
+    source = Blocks(blocks, error=SourceError("tasks.jsonl", 301, "no task"))
+
+    ended, took_s = run_virtual(lambda: flood(source, service, Settings(drain_s=4)))
+
+    assert isinstance(ended.error, SourceError)
+    assert 3 + 4 <= took_s <= 3 + 4 + 1
+    assert (ended.report.added, ended.report.unsettled) == (0, 300)
 
 
 def test_whatever_an_iterable_raises_ends_the_run() -> None:
