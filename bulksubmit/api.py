@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
-from bulksubmit.core.events import Event, Observer
+from bulksubmit.core.events import Event, Noted, Observer
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.core.taskspec import explain_id
 from bulksubmit.errors import JournalMismatch, SettingsError
@@ -75,7 +75,10 @@ async def stream(
     with ExitStack() as opened:
         tasks = opened.enter_context(closing(open_source(source, checker)))
         if settings.spool and tasks.spec is None:
-            copy = await spool(tasks, run_folder(run_id) / SPOOL)
+            path = run_folder(run_id) / SPOOL
+            if observer:
+                observer(Noted("spool", f"a copy is made first: {path}"))
+            copy = await spool(tasks, path)
             asked = source if isinstance(source, SourceSpec) else SourceSpec()
             copied = replace(asked, files=(copy,))
             tasks = opened.enter_context(closing(open_source(copied, checker)))

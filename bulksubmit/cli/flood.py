@@ -4,8 +4,8 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, ExitStack, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
@@ -16,7 +16,7 @@ import orjson
 
 from bulksubmit.api import resume, stream
 from bulksubmit.core.events import Event, Observer
-from bulksubmit.errors import BulkSubmitError, OutputError
+from bulksubmit.errors import BulkSubmitError, NotConverged, OutputError
 from bulksubmit.observe.progress import progress_line
 from bulksubmit.observe.report import Report, Tally, exit_code
 from bulksubmit.observe.screen import Screen
@@ -107,11 +107,13 @@ async def _run(
     target: Target,
 ) -> Report:
     screen = Screen(sys.stderr, quiet=output.quiet)
+    signals = Signals(screen)
     outcomes: Outcomes | None = None
     error: Exception | None = None
     with ExitStack() as closing:
         try:
-            async with begin(_observer(screen, output, closing)) as outcomes:
+            async with signals.heeded(), begin(_observer(screen, output, closing)) as outcomes:
+                signals.outcomes = outcomes
                 if output.lasting:
                     _introduce(outcomes.run, screen)
                 await _watch(outcomes, screen)
@@ -195,11 +197,10 @@ def _close(file: TextIO) -> None:
 
 
 async def _watch(outcomes: Outcomes, screen: Screen) -> None:
-    """Take the outcomes in, show progress, and heed signals."""
+    """Take the outcomes in, and show progress."""
     ended_by: Exception | None = None
     async with anyio.create_task_group() as beside:
         beside.start_soon(_show_progress, outcomes, screen)
-        beside.start_soon(_heed_signals, outcomes, screen)
         try:
             await outcomes.drain()
         except Exception as raised:  # noqa: BLE001 - out of the group, which would wrap it
@@ -209,17 +210,56 @@ async def _watch(outcomes: Outcomes, screen: Screen) -> None:
         raise ended_by
 
 
-async def _heed_signals(outcomes: Outcomes, screen: Screen) -> None:
-    """The first one stops the run in order; the second does not wait for the last answers."""
-    first: signal.Signals | None = None
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+class Signals:
+    """What Ctrl-C and SIGTERM do.
+
+    Attributes:
+        outcomes: The run, once it has begun: the first signal stops it in order, the second does
+            not wait for the last answers. Before that, the first one ends all.
+    """
+
+    def __init__(self, screen: Screen) -> None:
+        self.outcomes: Outcomes | None = None
+        self._screen = screen
+        self._first: signal.Signals | None = None
+
+    @asynccontextmanager
+    async def heeded(self) -> AsyncIterator[None]:
+        """Heed signals as long as the context lasts.
+
+        Raises:
+            NotConverged: if one ended it before the run had begun.
+        """
+        error: Exception | None = None
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(self._heed, signals, beside.cancel_scope)
+                try:
+                    yield
+                except Exception as raised:  # noqa: BLE001 - out of the group, which would wrap it
+                    error = raised
+                beside.cancel_scope.cancel()
+        if error is None and self._first is not None and self.outcomes is None:
+            error = NotConverged(f"interrupted by {self._first.name}", exit_code=128 + self._first)
+        if error:
+            raise error
+
+    async def _heed(
+        self, signals: AsyncIterator[signal.Signals], everything: anyio.CancelScope
+    ) -> None:
         async for number in signals:
-            if first is not None:
-                outcomes.cut()
+            if self._first is None:
+                self._first = number
+                if self.outcomes is None:
+                    everything.cancel()
+                    return
+                self.outcomes.stop(f"interrupted by {number.name}", exit_code=128 + number)
+                self._screen.note(
+                    "stopping once the answers in flight are in; again to leave at once"
+                )
+            elif self.outcomes:
+                self.outcomes.cut()
                 return
-            first = number
-            outcomes.stop(f"interrupted by {first.name}", exit_code=128 + first)
-            screen.note("stopping once the answers in flight are in; again to leave at once")
 
 
 async def _show_progress(outcomes: Outcomes, screen: Screen) -> None:

@@ -12,7 +12,7 @@ import anyio
 import click
 import orjson
 
-from bulksubmit.cli.flood import Output, Target
+from bulksubmit.cli.flood import Output, Signals, Target
 from bulksubmit.core.events import Event, Observer
 from bulksubmit.core.model import AddStatus, Answered, Attempt, TaskResult
 from bulksubmit.core.partitioner import request_bytes
@@ -82,7 +82,8 @@ async def rehearse(spec: SourceSpec, target: Target, settings: Settings, output:
         checker = Checker(allow_unknown=settings.allow_unknown)
         # What nobody asked for, such as a rejects file, goes with the folder.
         with TemporaryDirectory() as folder, closing(open_source(spec, checker)) as source:
-            report, rehearsal = await _rehearse(source, target, settings, screen, Path(folder))
+            async with Signals(screen).heeded():
+                report, rehearsal = await _rehearse(source, target, settings, screen, Path(folder))
         if settings.rejects_path is None:
             report = replace(report, rejects_path=None)
     except BulkSubmitError as raised:

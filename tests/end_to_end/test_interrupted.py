@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import orjson
 import pytest
 
 from bulksubmit.emulator.exchange import Call, Operation
@@ -127,6 +128,37 @@ async def test_signal_while_the_pipe_is_silent() -> None:
     assert ended.exit_code == 130
     assert (report["total"], report["added"], report["unsettled"]) == (3, 3, 0)
     assert (report["source_complete"], report["converged"]) == (False, False)
+
+
+async def test_signal_while_a_pipe_is_copied(tmp_path: Path) -> None:
+    """
+    Before the run has begun a signal ends it at once: one report, and no half of a copy stays.
+    """
+    async with listening(make_service()) as account:
+        env = as_user_of(account) | {"BULKSUBMIT_STATE_DIR": str(tmp_path)}
+        async with running(*SUBMIT, "-", "--spool", env=env) as process:
+            await process.says("a copy is made first")
+            process.send_signal(signal.SIGINT)
+            ended = await process.end()
+
+    assert ended.exit_code == 130
+    assert "interrupted by SIGINT" in ended.report["error"]
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+async def test_signal_during_a_dry_run(source: Path) -> None:
+    """A dry run says that it was interrupted, too."""
+    service, reached = watched(3600, Operation.GET_JOB, 0)
+    async with (
+        listening(service) as account,
+        running(*SUBMIT, source, "--dry-run", env=as_user_of(account)) as process,
+    ):
+        await reached.wait()
+        process.send_signal(signal.SIGTERM)
+        ended = await process.end()
+
+    assert ended.exit_code == 143
+    assert orjson.loads(ended.stdout)["error"] == "interrupted by SIGTERM"
 
 
 async def test_signal_while_held_back(source: Path) -> None:
