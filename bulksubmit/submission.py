@@ -127,7 +127,7 @@ class Submission:
         self._random = random
         self.work, self._journal = work, work.journal
         self._files = Files(
-            source.file_of,
+            source,
             rejects=settings.rejects_path,
             rejects_default=work.folder / "rejects.ndjson",
             results=settings.results_path,

@@ -3,11 +3,22 @@
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import orjson
 
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import OutputError
+
+
+class Places(Protocol):
+    """Says where the items of a source are."""
+
+    def file_of(self, ordinal: int) -> str:
+        """The name of the file that holds an item."""
+
+    def where(self, ordinal: int, line: int) -> str:
+        """An item, for a person: ``tasks.jsonl:42``, ``a.json: item 43 (line 917)``."""
 
 
 class OutcomeFile:
@@ -97,7 +108,7 @@ class OutcomeFile:
             os.close(self._file)
 
 
-def reject_row(file_of: Callable[[int], str]) -> Callable[[Outcome], dict[str, object]]:
+def reject_row(places: Places) -> Callable[[Outcome], dict[str, object]]:
     """Rows of the rejects file: the task as it was, and why it was rejected."""
 
     def row(outcome: Outcome) -> dict[str, object]:
@@ -105,8 +116,9 @@ def reject_row(file_of: Callable[[int], str]) -> Callable[[Outcome], dict[str, o
         if outcome.attempts == 0 and not _is_json(outcome.body):
             task = {"text": outcome.body.decode("utf-8", "backslashreplace")}
         return {
-            "source": file_of(outcome.ordinal),
+            "source": places.file_of(outcome.ordinal),
             "line": outcome.line,
+            "where": places.where(outcome.ordinal, outcome.line),
             "task_id": outcome.task_id,
             "code": outcome.code,
             "message": outcome.message,
@@ -145,7 +157,7 @@ class Files:
 
     def __init__(
         self,
-        file_of: Callable[[int], str],
+        places: Places,
         *,
         rejects: Path | None,
         rejects_default: Path,
@@ -155,7 +167,7 @@ class Files:
         """Make those that are asked for.
 
         Args:
-            file_of: Names the file of an item of the source, for the rows.
+            places: Says where an item of the source is, for the rows.
             rejects: Where rejected tasks go, if anywhere in particular.
             rejects_default: Where they go otherwise; made with the first one only.
             results: Where every task's outcome goes; None for nowhere.
@@ -165,7 +177,7 @@ class Files:
             OutputError: if a file cannot be made, or (of a new run) holds something already.
         """
         path, lazy = rejects or rejects_default, rejects is None and not rejects_default.exists()
-        self._rejects = OutcomeFile(reject_row(file_of), path=path, lazy=lazy, go_on=go_on)
+        self._rejects = OutcomeFile(reject_row(places), path=path, lazy=lazy, go_on=go_on)
         self._results = OutcomeFile(result_row, path=results, go_on=go_on) if results else None
 
     @property

@@ -32,7 +32,8 @@ class SourceSpec:
         sweeps: Parameters and what they run through: ``i=1..1000``, ``mode=fast,slow``.
         allow_unused: Columns that the template does not use are no error.
         template_name: What to call the template in messages: its file, however it was reached.
-        name: The file that described the sweep, if one did.
+        name: What runs of it are found again by, if not by its files: the file that described
+            the sweep, or patterns, which may stand for other files later.
     """
 
     files: tuple[str, ...] = ()
@@ -72,7 +73,11 @@ class SourceSpec:
         for path, times in Counter(files).items():
             if times > 1:
                 raise SourceError(path, None, "is named twice; its tasks would be read twice")
-        return replace(self, files=files)
+        name = self.name
+        if any(_is_pattern(each) for each in self.files):
+            absolute = (each if is_url(each) else os.path.abspath(each) for each in self.files)  # noqa: PTH100 - a pattern, no path
+            name = ", ".join(absolute)
+        return replace(self, files=files, name=name)
 
     def _described(self) -> "SourceSpec":
         """What the sweep's file describes: the journal keeps that, whatever becomes of the file."""
@@ -93,12 +98,16 @@ def is_url(name: str) -> bool:
     return bool(found) and scheme.replace("+", "").isalnum()
 
 
+def _is_pattern(name: str) -> bool:
+    return bool(_PATTERN.intersection(name)) and (is_url(name) or not Path(name).exists())
+
+
 def _expanded(name: str) -> list[str]:
     if is_url(name):
         return remote.expanded(name)
     if name == STDIN:
         raise SourceError("-", None, "standard input stands alone")
-    if not _PATTERN.intersection(name) or Path(name).exists():
+    if not _is_pattern(name):
         return [os.path.realpath(name)]
     found = sorted(os.path.realpath(path) for path in glob.glob(name, recursive=True))  # noqa: PTH207 - the whole path is the pattern
     if not found:

@@ -103,6 +103,25 @@ async def test_several_files_and_patterns(tmp_path: Path) -> None:
         account.assert_holds([task(n) for n in range(400)])
 
 
+async def test_a_pattern_that_stands_for_other_files_later(tmp_path: Path) -> None:
+    """A run of a pattern is not gone on with when there are more files: tasks would move."""
+    for part in (1, 2):
+        (tmp_path / f"{part}.jsonl").write_bytes(task(part) + b"\n" + b"no task\n" * (part - 1))
+    pattern = str(tmp_path / "[0-9].jsonl")
+    async with listening(make_service()) as account:
+        first = await submit(account, pattern)
+        (tmp_path / "0.jsonl").write_bytes(task(0) + b"\n")
+        (tmp_path / "2.jsonl").write_bytes(task(2) + b"\n")
+        refused = await submit(account, pattern, "--resume")
+        anew = await submit(account, pattern)
+
+        assert (first.exit_code, first.report["added"]) == (5, 1)
+        assert refused.exit_code == 2
+        assert "stands for other files now" in refused.report["error"]
+        assert first.report["run_id"] in anew.stderr
+        assert (anew.report["added"], anew.report["existed"]) == (2, 1)
+
+
 async def test_a_sweep_of_flags(tmp_path: Path) -> None:
     """--template and --sweep describe tasks without any file of tasks."""
     template = tmp_path / "task.json"

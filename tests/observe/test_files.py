@@ -35,13 +35,21 @@ def record(files: Files, outcomes: list[Outcome]) -> None:
     files.record(outcomes, [o for o in outcomes if o.verdict is not Verdict.ADDED])
 
 
+class InLines:
+    """Every item is a line of one file."""
+
+    def file_of(self, _ordinal: int) -> str:
+        return "tasks.jsonl"
+
+    def where(self, _ordinal: int, line: int) -> str:
+        return f"tasks.jsonl:{line}"
+
+
 @pytest.fixture
 def make_files(tmp_path: Path) -> Callable[..., Files]:
     def make(*, rejects: Path | None = None, results: Path | None = None) -> Files:
         default = tmp_path / "state" / "runs" / "run-1" / "rejects.ndjson"
-        return Files(
-            lambda _: "tasks.jsonl", rejects=rejects, rejects_default=default, results=results
-        )
+        return Files(InLines(), rejects=rejects, rejects_default=default, results=results)
 
     return make
 
@@ -56,6 +64,7 @@ def test_a_row_of_the_rejects_file(tmp_path: Path, make_files: Callable[..., Fil
     assert orjson.loads(row) == {
         "source": "tasks.jsonl",
         "line": 3,
+        "where": "tasks.jsonl:3",
         "task_id": "t1",
         "code": "InvalidPropertyValue",
         "message": "not like this",
