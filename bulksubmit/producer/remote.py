@@ -22,17 +22,27 @@ _PATTERN = frozenset("*[")  # Not "?", which begins a query.
 _CHANGES = ("etag", "ETag", "generation", "mtime", "last_modified", "LastModified", "created")
 _WORDS = r"sig|signature|account_?key|key|token|password|secret|sas_token"
 _SECRETS = re.compile(rf"(\b(?:{_WORDS})=)[^\s&;'\"]+|(://)[^\s/@]+:[^\s/@]+(?=@)", re.IGNORECASE)
+# In a path such a word is no secret's: key=3/part-0.parquet.
+_HOLDS_SECRET = re.compile(rf"\?.*\b(?:{_WORDS})=|://[^\s/@]+:[^\s/@]+@", re.IGNORECASE)
+
+
+def refuse_secret(name: str) -> None:
+    """Refuse the name of a file, a URL's above all, that holds a secret.
+
+    Raises:
+        SourceError: if it does; the secret is not in it.
+    """
+    if _HOLDS_SECRET.search(name):
+        reason = "holds a secret, which the journal would keep; give it in the environment"
+        raise SourceError(_masked(name), None, reason)
 
 
 def expanded(url: str) -> list[str]:
     """The URLs that a pattern fits, in order; a URL without one stands for itself.
 
     Raises:
-        SourceError: if it fits none, holds a secret, or fsspec is not installed.
+        SourceError: if it fits none, or fsspec is not installed.
     """
-    if _SECRETS.search(url):
-        reason = "holds a secret, which the journal would keep; give it in the environment"
-        raise SourceError(_masked(url), None, reason)
     if not _PATTERN.intersection(url):
         return [url]
     with _told(url):

@@ -64,8 +64,8 @@ class SourceSpec:
         """With each file's absolute path instead of patterns, and what a sweep's file describes.
 
         Raises:
-            SourceError: if a pattern fits no file, a file is named twice, or a sweep's file
-                describes none.
+            SourceError: if a pattern fits no file, a file is named twice, a name holds a secret,
+                or a sweep's file describes none.
         """
         if any(name.endswith(SWEEP_SUFFIX) for name in self.files):
             return self._described()
@@ -103,6 +103,7 @@ def _is_pattern(name: str) -> bool:
 
 
 def _expanded(name: str) -> list[str]:
+    remote.refuse_secret(name)
     if is_url(name):
         return remote.expanded(name)
     if name == STDIN:

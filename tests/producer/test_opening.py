@@ -355,6 +355,9 @@ def test_a_url_of_an_unknown_kind() -> None:
         "https://a.blob.core.windows.net/c/tasks.jsonl?sv=2022&sig=SECRET&se=2030",
         "https://user:SECRET@example.org/tasks.jsonl",
         "abfs://c/tasks.jsonl?account_key=SECRET",
+        "simplecache::https://a.blob.core.windows.net/c/tasks.jsonl?sv=2022&sig=SECRET",
+        "https:/a.blob.core.windows.net/c/tasks.jsonl?sig=SECRET",
+        "downloads/tasks.jsonl?sv=2022&sig=SECRET",
     ],
 )
 def test_a_url_that_holds_a_secret(url: str) -> None:
@@ -364,6 +367,16 @@ def test_a_url_that_holds_a_secret(url: str) -> None:
 
     assert "SECRET" not in str(raised.value)
     assert "***" in str(raised.value)
+
+
+def test_a_folder_by_a_key_is_no_secret(tmp_path: Path) -> None:
+    """Folders are often named by a column and its value."""
+    path = tmp_path / "key=3" / "tasks.jsonl"
+    path.parent.mkdir()
+    path.write_bytes(b"{}")
+
+    open_source(str(path)).close()
+    assert SourceSpec(files=("memory://c/key=3/x.jsonl",)).expanded().files
 
 
 def test_what_a_library_says_is_told_without_secrets(
