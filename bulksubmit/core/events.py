@@ -87,7 +87,8 @@ class Noted:
     Attributes:
         what: ``warning``: a task is odd, but sent; ``duplicate``: an ID is there twice;
             ``duplicates``: how many are; ``unchecked``: why duplicates were not looked for;
-            ``job``: something about the job.
+            ``errors``: what a first look at the whole source has found; ``spool``: where a copy
+            of it goes; ``job``: something about the job.
         text: What, where, and what would be right.
     """
 
