@@ -176,7 +176,7 @@ async def test_client_errors_go_to_the_rejects(tmp_path: Path) -> None:
     assert set(rows) == bad
     row = rows["t-00250"]
     assert list(row) == [
-        *("source", "line", "task_id", "code", "message", "values", "request_id"),
+        *("source", "line", "where", "task_id", "code", "message", "values", "request_id"),
         *("client_request_id", "attempts", "in_doubt", "task"),
     ]
     assert (row["source"], row["line"], row["code"]) == (str(source), 252, "InvalidPropertyValue")
