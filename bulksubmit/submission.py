@@ -107,6 +107,25 @@ class Outcomes:
         self._submission.cut()
 
 
+def _reconciler_for(
+    settings: Settings, *, random: Random, observer: Observer, doubt_below: int
+) -> Reconciler:
+    bounds = Bounds(
+        tasks_max=settings.tasks_per_request_max,
+        bytes_max=settings.request_bytes_max or NO_BOUND,
+        retry_timeout_s=settings.retry_timeout_s,
+        server_timeout_s=settings.server_timeout_s,
+    )
+    return Reconciler(
+        bounds,
+        guid=str(uuid.UUID(int=random.getrandbits(128), version=4)),
+        random=random,
+        observer=observer,
+        doubt_below=doubt_below,
+        on_exists=settings.on_exists,
+    )
+
+
 class Submission:
     """One run: its parts, wired."""
 
@@ -140,19 +159,8 @@ class Submission:
         # or their ID was taken.
         self._taken = self._journal.counts.rejected
         self._rowless = 0  # Tasks answered, whose rows could not be written.
-        bounds = Bounds(
-            tasks_max=settings.tasks_per_request_max,
-            bytes_max=settings.request_bytes_max or NO_BOUND,
-            retry_timeout_s=settings.retry_timeout_s,
-            server_timeout_s=settings.server_timeout_s,
-        )
-        self._reconciler = Reconciler(
-            bounds,
-            guid=str(uuid.UUID(int=random.getrandbits(128), version=4)),
-            random=random,
-            observer=observer,
-            doubt_below=self._journal.doubt_below,
-            on_exists=settings.on_exists,
+        self._reconciler = _reconciler_for(
+            settings, random=random, observer=observer, doubt_below=self._journal.doubt_below
         )
         self._pool = Pool(
             self._reconciler,

@@ -183,7 +183,7 @@ class ArrayParser:
             lines += [self.place.line] * len(elements)
         else:
             lines += _lines_of(elements, rest, self.place.line)
-            bodies += [_one_line(body) if b"\n" in body else body for body in elements]
+            bodies += [one_line(body) if b"\n" in body else body for body in elements]
         last = len(rest[: border.end].rstrip()) - 1
         beginning = _BEGINNING.match(rest, border.next)
         if beginning and border.next - last <= _BETWEEN_BYTES_MAX:
@@ -302,7 +302,7 @@ class ObjectParser:
             place.file,
         )
         return to_block(
-            [_one_line(body)],
+            [one_line(body)],
             [line],
             checker=self._checker,
             after=self.place,
@@ -434,12 +434,12 @@ def _lines_of(elements: list[bytes], rest: bytes, line: int) -> list[int]:
     return lines
 
 
-def _one_line(body: bytes) -> bytes:
+def one_line(body: bytes) -> bytes:
     """A task is one line wherever we write one; the tokens stay as they are."""
     try:
         return msgspec.json.format(body, indent=-1)
-    except (msgspec.MsgspecError, RecursionError):
-        return body.replace(b"\n", b" ")  # Nested too deeply to be a task: only to be shown.
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return body.replace(b"\n", b" ")  # So it is no task: only to be shown.
 
 
 def explain(text: bytes, line: int) -> str | None:

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Ma
 from typing import IO, cast
 
 import anyio.lowlevel
-import msgspec
 import orjson
 
 from bulksubmit.core.account import Place
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
+from bulksubmit.producer.arrays import one_line
 from bulksubmit.producer.blocks import to_block
 from bulksubmit.producer.source import Admit, Block, Done, TaskModel, TaskSpec
 from bulksubmit.producer.spec import SourceSpec
@@ -115,7 +115,7 @@ def _encoded(item: TaskSpec) -> bytes:
     if isinstance(item, str):
         item = item.encode("utf-8", "surrogatepass")
     if isinstance(item, bytes):
-        return _one_line(item) if b"\n" in item else item
+        return one_line(item) if b"\n" in item else item
     if hasattr(item, "serialize"):  # azure-batch 14 and earlier: as_dict() has Python's names.
         item = cast("TaskSpec", item.serialize())
     elif isinstance(item, TaskModel):
@@ -124,11 +124,3 @@ def _encoded(item: TaskSpec) -> bytes:
     if b"null" in body:  # orjson writes it for what JSON cannot say: a NaN, an infinity.
         json.dumps(item, allow_nan=False)
     return body
-
-
-def _one_line(body: bytes) -> bytes:
-    """A task is one line wherever we write one; the tokens stay as they are."""
-    try:
-        return msgspec.json.format(body, indent=-1)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return body.replace(b"\n", b" ")  # No JSON, so no task: only to be shown.

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
+from functools import partial
 from importlib.metadata import version
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -138,30 +139,13 @@ class Transport:
         """
         origin = parse_endpoint(endpoint)
         job_path = f"/jobs/{quote(job_id, safe='')}"
-        self._add = _operation(
-            "add_task_collection",
-            "POST",
-            origin=origin,
-            path=f"{job_path}/addtaskcollection",
-            api_version=api_version,
-            timeout_s=server_timeout_s,
+        operation = partial(_operation, origin=origin, api_version=api_version)
+        add_path, look_s = f"{job_path}/addtaskcollection", min(server_timeout_s, GET_TIMEOUT_MAX_S)
+        self._add = operation(
+            "add_task_collection", "POST", path=add_path, timeout_s=server_timeout_s
         )
-        self._get = _operation(
-            "get_job",
-            "GET",
-            origin=origin,
-            path=job_path,
-            api_version=api_version,
-            timeout_s=min(server_timeout_s, GET_TIMEOUT_MAX_S),
-        )
-        self._list = _operation(
-            "list_tasks",
-            "GET",
-            origin=origin,
-            path=f"{job_path}/tasks",
-            api_version=api_version,
-            timeout_s=min(server_timeout_s, GET_TIMEOUT_MAX_S),
-        )
+        self._get = operation("get_job", "GET", path=job_path, timeout_s=look_s)
+        self._list = operation("list_tasks", "GET", path=f"{job_path}/tasks", timeout_s=look_s)
         self._proxy = proxy_for(origin)
         self._credential = credential
         self._observer = observer
