@@ -113,8 +113,9 @@ class Template:
         if unused and not self._allow_unused:
             one = len(unused) == 1
             named = f"{noun} {unused[0]}" if one else f"{noun}s {', '.join(unused)}"
-            way = "" if noun != "column" else ", or pass --allow-unused-columns"
-            reason = f"does not use the {named} of {of}; use {'it' if one else 'them'}{way}"
+            them = "it" if one else "them"
+            way = "pass --allow-unused-columns" if noun == "column" else f"leave {them} out"
+            reason = f"does not use the {named} of {of}; use {them}, or {way}"
             raise SourceError(self.name, None, reason)
         return Filler(tuple(used), self._parts)
 

@@ -91,6 +91,11 @@ def test_what_a_parameter_runs_through(text: str, run_through: list[str]) -> Non
         ("i=a..z", "i=a..z: is no range of whole numbers"),
         ("i=1.5..3", "i=1.5..3: is no range of whole numbers"),
         ("i=1..9999999999999999", "i=1..9999999999999999: is no range of whole numbers"),
+        ("i=1..3,7", r"i=1..3,7: mixes a range with values; write all values, or 1\..3 if it is"),
+        (
+            "i=a,03..1..2",
+            r"i=a,03..1..2: mixes a range with values; write all values, or 03\..1\..2",
+        ),
         ("i=1..3..0", "i=1..3..0: the step is 0"),
         ("i=1..3..-1", "i=1..3..-1: the range is empty"),
         ("i=a,\udcff", "i=a,\udcff: 'utf-8' codec can't encode"),
@@ -189,7 +194,7 @@ def test_what_is_no_sweep() -> None:
         "sweep: the parameter 'i' is given twice; put its values into one list"
     )
     assert refusal("i=1..2", "j=1..2", template='{"id": "{i}"}') == (
-        "template: does not use the parameter 'j' of the sweep; use it"
+        "template: does not use the parameter 'j' of the sweep; use it, or leave it out"
     )
     assert refusal("i=1..2", template='{"commandLine": "{j}"}').startswith(
         "template: commandLine: {j} is no parameter of the sweep. Its parameters: i; write"
