@@ -11,6 +11,8 @@ from bulksubmit.errors import SourceError
 from bulksubmit.producer.opening import BLOCK_BYTES, Bytes
 
 _MAGIC_BYTES = 4
+_GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+PACKED = _GZIP, _ZSTD  # How a compressed file begins.
 
 
 class _Unpacker(Protocol):
@@ -160,10 +162,10 @@ async def begin(file: Bytes, name: str) -> tuple[Bytes, bytes]:
 
 
 def _packing_of(head: bytes, name: str) -> _Packing | None:
-    if head.startswith(b"\x1f\x8b"):
-        return _gzip(head[:2])
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        return _zstd(head[:_MAGIC_BYTES], name)
+    if head.startswith(_GZIP):
+        return _gzip(_GZIP)
+    if head.startswith(_ZSTD):
+        return _zstd(_ZSTD, name)
     return None
 
 

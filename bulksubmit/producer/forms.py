@@ -8,6 +8,7 @@ from bulksubmit.core.account import Place
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
 from bulksubmit.producer.arrays import MEMBER, ArrayParser, ObjectParser, ends_early
+from bulksubmit.producer.compressed import PACKED
 from bulksubmit.producer.lines import BOM, LineParser
 from bulksubmit.producer.opening import BLOCK_BYTES
 from bulksubmit.producer.parquet import PARQUET
@@ -23,6 +24,11 @@ _ARRAY = re.compile(rb"(?:\xef\xbb\xbf)?+\s*+\[")
 _LIST = re.compile(_BEFORE + rb'\s*+"value"\s*+:\s*+\[', re.DOTALL)
 _TASK = re.compile(_BEFORE + rb'\s*+"(?:id|commandLine)"', re.DOTALL)
 _HEADER = re.compile(rb'(?:[^"\n]++|"[^"]*+")*+\n')  # Of CSV: a row may go over several lines.
+# A mark, or a first character of which three bytes are zero.
+_UTF_32 = re.compile(
+    rb"\xff\xfe\0\0|\0\0\xfe\xff|[^\0]\0\0\0|\0\0\0[^\0]",
+)
+_SWEEP = re.compile(rb"(?:\xef\xbb\xbf)?+(?:\s++|#[^\n]*+\n)*+\[[ \t]*+(?:sweep|task)[ \t]*+\]")
 _CSV_SUFFIXES = frozenset([".csv", ".tsv"])
 _GOES_ON = (b"{", b"[", b",", b":")  # How a line ends in the middle of a task.
 
@@ -69,10 +75,10 @@ def parser_for(
     Raises:
         SourceError: if it is no file of tasks.
     """
-    if b"\0" in head[:4] or head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        reason = "is UTF-16, as PowerShell's > writes it; save it as UTF-8"
-        if not head[:4].strip(b"\0"):
-            reason = "begins with NUL bytes; it is no text"
+    if reason := _why_no_text(head):
+        raise SourceError(name, None, reason)
+    if _SWEEP.match(head):
+        reason = "is a sweep (TOML), which is read from a plain file that ends in .toml"
         raise SourceError(name, None, reason)
     text = head.removeprefix(BOM).lstrip()
     if template:
@@ -94,6 +100,18 @@ def parser_for(
     if _is_over_lines(text):
         return ObjectParser(name, at=at, checker=checker, settled=settled)
     return LineParser(name, at=at, checker=checker, settled=settled)
+
+
+def _why_no_text(head: bytes) -> str | None:
+    if head.startswith(PACKED):
+        return "is compressed twice; decompress it once"
+    if _UTF_32.match(head):
+        return "is UTF-32; save it as UTF-8"
+    if b"\0" in head[:4] or head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        if not head[:4].strip(b"\0"):
+            return "begins with NUL bytes; it is no text"
+        return "is UTF-16, as PowerShell's > writes it; save it as UTF-8"
+    return None
 
 
 def _refuse_rows(name: str, text: bytes) -> None:

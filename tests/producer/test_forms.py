@@ -1,8 +1,11 @@
 """Which form a file has, told by its first bytes."""
 
+import gzip
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from bulksubmit.core.account import BEGINNING
 from bulksubmit.core.taskcheck import Checker
@@ -80,6 +83,38 @@ def test_utf_16(data: bytes) -> None:
     """What PowerShell's > makes of any command's output."""
     with pytest.raises(SourceError, match="is UTF-16, as PowerShell's > writes it; save it as"):
         form(data)
+
+
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-32-be", "utf-32-le"])
+def test_utf_32(encoding: str) -> None:
+    """It is not taken for UTF-16, though its mark begins alike."""
+    with pytest.raises(SourceError, match="is UTF-32; save it as UTF-8"):
+        form(A.decode().encode(encoding))
+
+
+def test_a_sweep_that_has_no_name() -> None:
+    """
+    From a pipe, or compressed, a file that describes a sweep is told as such; an array is none.
+    """
+    for data in (
+        b'[sweep]\ni = "1..3"\n[task]\n',
+        BOM + b"# Ours.\n\n  # And\n[ task ] # it\n",
+    ):
+        with pytest.raises(SourceError, match=r"is a sweep \(TOML\), which is read from a plain"):
+            form(data)
+    assert type(form(b'["task"]')) is ArrayParser
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress])
+async def test_a_file_that_is_compressed_twice(
+    tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    """Said as such, since what is inside looks like text that is damaged."""
+    path = tmp_path / "tasks.jsonl.gz"
+    path.write_bytes(gzip.compress(pack(A)))
+
+    with pytest.raises(SourceError, match=r"gz: is compressed twice; decompress it once"):
+        await read(path)
 
 
 def test_a_file_of_nothing_but_nul() -> None:
