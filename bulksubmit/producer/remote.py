@@ -20,6 +20,7 @@ _PATTERN = frozenset("*[")  # Not "?", which begins a query.
 # What a file system says of a file that is another one when the file was written to; the first
 # of these that it knows.
 _CHANGES = ("etag", "ETag", "generation", "mtime", "last_modified", "LastModified", "created")
+_OUR_EXTRA = frozenset(["fsspec", "adlfs"])  # What bulksubmit[remote] installs.
 _WORDS = r"sig|signature|account_?key|key|token|password|secret|sas_token"
 _SECRETS = re.compile(rf"(\b(?:{_WORDS})=)[^\s&;'\"]+|(://)[^\s/@]+:[^\s/@]+(?=@)", re.IGNORECASE)
 # In a path such a word is no secret's: key=3/part-0.parquet.
@@ -186,15 +187,30 @@ def _told(url: str) -> Iterator[None]:
     except SourceError:
         raise
     except FileNotFoundError as error:
-        raise SourceError(_masked(url), None, "cannot be opened: no such file") from error
+        reason = f"cannot be opened: {_why_not_found(error)}"
+        raise SourceError(_masked(url), None, reason) from None
     except ImportError as error:
         reason = f"is a URL; install bulksubmit[remote] to read it ({error})"
+        if getattr(error.__cause__ or error, "name", None) not in _OUR_EXTRA:
+            reason = f"cannot be read: {_said(error)}"  # fsspec names the package.
         raise SourceError(_masked(url), None, reason) from error
     except Exception as error:  # noqa: BLE001 - each file system has its own
-        said = " ".join(_masked(str(error)).split())[:500]
-        reason = f"cannot be read: {said or type(error).__name__}"
         # Not "from error": a traceback would show what the library said, unmasked.
-        raise SourceError(_masked(url), None, reason) from None
+        raise SourceError(_masked(url), None, f"cannot be read: {_said(error)}") from None
+
+
+def _why_not_found(error: BaseException) -> str:
+    """What is behind it: HTTP's file system says so even of a server that does not answer."""
+    cause = error.__cause__
+    while isinstance(cause, FileNotFoundError):
+        cause = cause.__cause__
+    if cause is None or isinstance(cause, LookupError):  # The latter is fsspec's own memory's.
+        return "no such file"
+    return _said(cause)
+
+
+def _said(error: BaseException) -> str:
+    return " ".join(_masked(str(error)).split())[:500] or type(error).__name__
 
 
 def _masked(text: str) -> str:

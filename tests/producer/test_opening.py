@@ -343,6 +343,41 @@ def test_a_url_without_fsspec(monkeypatch: pytest.MonkeyPatch) -> None:
         open_source("abfs://container/tasks.jsonl")
 
 
+@pytest.mark.parametrize(
+    ("missing", "said"),
+    [
+        ("adlfs", r"is a URL; install bulksubmit\[remote\] to read it"),
+        ("s3fs", "cannot be read: Install s3fs to access S3"),
+    ],
+)
+def test_a_url_without_what_reads_it(
+    monkeypatch: pytest.MonkeyPatch, missing: str, said: str
+) -> None:
+    """Of what is in no extra of ours, fsspec itself names the package."""
+    without(monkeypatch, missing)
+    scheme = {"adlfs": "abfs", "s3fs": "s3"}[missing]
+
+    with pytest.raises(SourceError, match=said):
+        open_source(f"{scheme}://container/tasks.jsonl")
+
+
+def test_a_url_that_nobody_answers(memory: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fsspec says of it that there is no such file; what is behind that is told, if anything."""
+
+    def refuse(path: str, **_options: object) -> None:
+        try:
+            raise ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)")
+        except OSError as error:
+            raise FileNotFoundError(path) from error
+
+    with pytest.raises(SourceError, match=r"cannot be opened: no such file$"):
+        open_source("memory://tasks.jsonl")
+
+    monkeypatch.setattr(type(memory), "info", staticmethod(refuse))
+    with pytest.raises(SourceError, match=r"cannot be opened: \[Errno 111\] Connect call failed"):
+        open_source("memory://tasks.jsonl")
+
+
 def test_a_url_of_an_unknown_kind() -> None:
     """What fsspec says is told."""
     with pytest.raises(SourceError, match="cannot be read: Protocol not known: gopher"):
