@@ -24,8 +24,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _RANGE = re.compile(r"(-?\d{1,15})\.\.(-?\d{1,15})(?:\.\.(-?\d{1,15}))?", re.ASCII)
 _LIKE_A_RANGE = re.compile(r"(?<![\\.])\.\.")
 # A backslash is itself, but before a comma, another one, or two dots.
-_UNESCAPED_COMMA = re.compile(r"(?<!\\),")  # Or seems so: a range holds no backslash either way.
 _LETTER = re.compile(r"\\([\\,]|\.(?=\.))|(,)|(.)", re.DOTALL)
+_VALUE = re.compile(r"(?:\\[\\,]|[^,])++")  # As it is written.
 _SHOWN_LENGTH_MAX = 40  # Of a value, where a task is named by its values.
 
 
@@ -99,7 +99,7 @@ def _listed(text: str) -> tuple[str, ...]:
             r"is no range of whole numbers, such as 1..1000 or 0..100..5; if it is a value, "
             r"write \.. for its two dots"
         )
-    for value in _UNESCAPED_COMMA.split(text):
+    for value in _VALUE.findall(text):
         if _RANGE.fullmatch(value):
             meant = value.replace("..", r"\..")
             reason = f"mixes a range with values; write all values, or {meant} if it is one"

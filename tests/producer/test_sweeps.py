@@ -92,6 +92,7 @@ def test_what_a_parameter_runs_through(text: str, run_through: list[str]) -> Non
         ("i=1.5..3", "i=1.5..3: is no range of whole numbers"),
         ("i=1..9999999999999999", "i=1..9999999999999999: is no range of whole numbers"),
         ("i=1..3,7", r"i=1..3,7: mixes a range with values; write all values, or 1\..3 if it is"),
+        ("i=a\\\\,1..3", "i=a\\\\,1..3: mixes a range with values"),
         (
             "i=a,03..1..2",
             r"i=a,03..1..2: mixes a range with values; write all values, or 03\..1\..2",
