@@ -23,9 +23,9 @@ from bulksubmit.settings import RejectsBound, Settings
 
 if TYPE_CHECKING:
     from bulksubmit.api import resume, stream, submit
+    from bulksubmit.consumer import Outcomes
     from bulksubmit.producer.spec import SourceSpec
     from bulksubmit.service.auth import EntraToken, SharedKey
-    from bulksubmit.submission import Outcomes
 
 __all__ = [
     "BulkSubmitError",
@@ -58,7 +58,7 @@ __all__ = [
 # These bring aiohttp along, 130 ms of it, which ``bulksubmit --help`` need not wait for.
 _IMPORTED_WHEN_USED = {
     "EntraToken": "bulksubmit.service.auth",
-    "Outcomes": "bulksubmit.submission",
+    "Outcomes": "bulksubmit.consumer",
     "SharedKey": "bulksubmit.service.auth",
     "SourceSpec": "bulksubmit.producer.spec",
     "resume": "bulksubmit.api",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
+from bulksubmit.consumer import Outcomes, running
 from bulksubmit.core.events import Event, Noted, Observer
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.core.taskspec import explain_id
@@ -23,7 +24,7 @@ from bulksubmit.service.auth import EntraToken, SharedKey, as_credential
 from bulksubmit.service.endpoint import parse_endpoint
 from bulksubmit.service.transport import Transport
 from bulksubmit.settings import Settings
-from bulksubmit.submission import Outcomes, Submission, running
+from bulksubmit.submission import Submission
 
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncSupportsTokenInfo, AsyncTokenCredential

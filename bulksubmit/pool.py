@@ -58,15 +58,29 @@ class Record(Protocol):
 
 
 class Limit(Protocol):
-    """How many attempts and read-backs may be in flight.
+    """How many attempts and read-backs may be in flight, and how closely they may follow.
 
     Attributes:
         value: At least 1; may change at any time.
+        bound: Whose limit it is, for the operator.
     """
 
     @property
     def value(self) -> int:
         """The limit now."""
+
+    @property
+    def bound(self) -> str:
+        """What keeps it from being higher."""
+
+    def opens_s(self, now_s: float) -> float:
+        """When the next attempt may go: now, or later."""
+
+    def sent(self, attempt: Attempt, *, in_flight: int, now_s: float) -> None:
+        """An attempt goes, as one of so many in flight."""
+
+    def ended(self, attempt: Attempt, reply: Reply, *, now_s: float) -> None:
+        """Its reply has come."""
 
 
 class Signal:
@@ -163,11 +177,15 @@ class Pool:
 
     async def _send_all(self, posts: TaskGroup, deliveries: TaskGroup) -> bool:
         while not self._stopped:
+            now_s = anyio.current_time()
             step = self._reconciler.next_step(
-                now_s=anyio.current_time(), in_flight_max=self._limit.value - self._delivering
+                now_s=now_s,
+                in_flight_max=self._limit.value - self._delivering,
+                opens_s=self._limit.opens_s(now_s),
             )
             match step:
                 case Send(attempt):
+                    self._limit.sent(attempt, in_flight=self._reconciler.in_flight, now_s=now_s)
                     self.room.set()
                     posts.start_soon(self._post, attempt, deliveries)
                 case ReadBack():
@@ -185,7 +203,9 @@ class Pool:
         try:
             self._before(attempt)
             reply = await self._add(attempt)
-            outcomes = self._reconciler.settle(attempt, reply, now_s=anyio.current_time())
+            now_s = anyio.current_time()
+            self._limit.ended(attempt, reply, now_s=now_s)
+            outcomes = self._reconciler.settle(attempt, reply, now_s=now_s)
             # No await between settling and recording: what is settled is on record. A
             # collection of fresh tasks is in the order of the source.
             self._record(outcomes, in_order=attempt.resent == 0)

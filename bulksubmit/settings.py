@@ -16,7 +16,8 @@ _N = TypeVar("_N", int, float)
 MIB = 2**20
 NO_BOUND = 2**40  # For request_bytes_max=0: larger than anything in memory.
 SERVER_TIMEOUT_S_MAX = 120  # REST reference: larger values mean 120.
-CONCURRENCY_MAX = 1000  # The service's documentation advises fewer than 100 at once.
+CONCURRENCY_MAX = 1000  # Of a user who knows what the service takes.
+RATE_WINDOW_S = 0.2  # What one request may take of max_rate: 2 % of ten seconds.
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +85,12 @@ class Settings:
         server_timeout_s: How long the service may work on one request. The reference's default
             is 120, what the official SDKs send is 30: recorded requests take less than 1, and
             a lost one is noticed the sooner.
-        concurrency: Requests in flight.
-        tasks_per_request_max: The service takes at most 100.
+        concurrency: Requests in flight; ``auto`` finds out how many the service answers best.
+        concurrency_max: The most that ``auto`` goes up to; the service's documentation advises
+            fewer than 100 at once.
+        max_rate: Tasks sent a second, at most; None for no such bound.
+        tasks_per_request_max: The service takes at most 100. A low ``max_rate`` makes requests
+            smaller, so that it holds over seconds, too.
         request_bytes_max: Of a request's body; a larger task is rejected unsent. The service
             takes less than 1,048,576. 0 turns the bound off.
         retry_timeout_s: The run gives up after so long without a single task settled.
@@ -121,7 +126,9 @@ class Settings:
 
     api_version: str = API_VERSION
     server_timeout_s: int = 30
-    concurrency: int = 16
+    concurrency: int | Literal["auto"] = "auto"
+    concurrency_max: int = 100
+    max_rate: float | None = None
     tasks_per_request_max: int = TASKS_MAX
     request_bytes_max: int = 1_000_000
     retry_timeout_s: float = 1800.0
@@ -146,10 +153,18 @@ class Settings:
         """What one task may have to fit into a request."""
         return (self.request_bytes_max or NO_BOUND) - FRAME_BYTES
 
+    @property
+    def collection_tasks_max(self) -> int:
+        """How many tasks a request holds at most."""
+        of_rate = int(self.max_rate * RATE_WINDOW_S) if self.max_rate else TASKS_MAX
+        return max(1, min(self.tasks_per_request_max, of_rate))
+
     def __post_init__(self) -> None:
         bounds = {
             "server_timeout_s": (1, SERVER_TIMEOUT_S_MAX),
             "concurrency": (1, CONCURRENCY_MAX),
+            "concurrency_max": (1, CONCURRENCY_MAX),
+            "max_rate": (0.01, 1e9),
             "tasks_per_request_max": (1, TASKS_MAX),
             "retry_timeout_s": (0.1, 10 * 86400),  # With none, not even a first try has time.
             # At least a block of the source (one line may have 4 MiB) and a full request.
@@ -158,6 +173,8 @@ class Settings:
         }
         for name, (least, most) in bounds.items():
             value = getattr(self, name)
+            if value is None or (name == "concurrency" and value == "auto"):
+                continue
             if not least <= value <= most:
                 raise SettingsError(f"{name} is {value:,}; it must be from {least:,} to {most:,}")
         if not (self.request_bytes_max == 0 or self.request_bytes_max > FRAME_BYTES):

@@ -2,9 +2,7 @@
 
 import math
 import uuid
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import suppress
 from functools import partial
 from random import Random
 from typing import Protocol
@@ -15,7 +13,7 @@ from anyio.abc import TaskGroup
 from bulksubmit.core.account import BEGINNING
 from bulksubmit.core.events import Observer, SourceRead
 from bulksubmit.core.model import Attempt, Bounds, Outcome, Reply, Verdict
-from bulksubmit.core.pacing import FixedLimit
+from bulksubmit.core.pacing import AdaptiveLimit, FixedLimit, MaxRate
 from bulksubmit.core.reconciler import Reconciler
 from bulksubmit.core.suspects import TASK_EXISTS
 from bulksubmit.core.taskcheck import JobFacts
@@ -31,7 +29,7 @@ from bulksubmit.intake import Intake
 from bulksubmit.observe.files import Files
 from bulksubmit.observe.progress import Progress
 from bulksubmit.observe.report import Report, Tally
-from bulksubmit.pool import Pool
+from bulksubmit.pool import Limit, Pool
 from bulksubmit.producer.source import Block, Done, Source
 from bulksubmit.runs import Run
 from bulksubmit.service.autoterminate import AutoTerminate, Patcher
@@ -56,62 +54,11 @@ class Service(Jobs, Patcher, Lister, Protocol):
         """Post the attempt's collection, once."""
 
 
-class Outcomes:
-    """The outcomes of a run, as they settle: iterate it to the end.
-
-    Iteration ends when every task is settled, rejected tasks included; if the run ends in any
-    other way, it raises the reason, a BulkSubmitError whose ``report`` is the final account.
-    Tasks flow only while someone takes them in: a slow consumer slows the run.
-    """
-
-    def __init__(self, submission: "Submission") -> None:
-        self._submission = submission
-        self._ready: deque[Outcome] = deque()
-
-    def __aiter__(self) -> AsyncIterator[Outcome]:
-        return self
-
-    async def __anext__(self) -> Outcome:
-        if not self._ready:
-            self._ready.extend(await self._submission.next_outcomes())
-        if not self._ready:
-            raise StopAsyncIteration
-        return self._ready.popleft()
-
-    async def drain(self) -> None:
-        """Take all outcomes in and drop them, to the end; raises like iteration does."""
-        while await self._submission.next_outcomes():
-            pass
-
-    @property
-    def report(self) -> Report:
-        """The account up to now; the final one once iteration has ended."""
-        return self._submission.report
-
-    @property
-    def progress(self) -> Progress:
-        """How far the run is."""
-        return self._submission.progress
-
-    @property
-    def run(self) -> Run:
-        """The run, and where its files are."""
-        return self._submission.work
-
-    def stop(self, reason: str, *, exit_code: int = 5) -> None:
-        """Send nothing more, take in the answers in flight, and end with NotConverged."""
-        self._submission.stop(NotConverged(reason, exit_code=exit_code))
-
-    def cut(self) -> None:
-        """After stop(): do not wait for the answers in flight, either."""
-        self._submission.cut()
-
-
 def _reconciler_for(
     settings: Settings, *, random: Random, observer: Observer, doubt_below: int
 ) -> Reconciler:
     bounds = Bounds(
-        tasks_max=settings.tasks_per_request_max,
+        tasks_max=settings.collection_tasks_max,
         bytes_max=settings.request_bytes_max or NO_BOUND,
         retry_timeout_s=settings.retry_timeout_s,
         server_timeout_s=settings.server_timeout_s,
@@ -124,6 +71,13 @@ def _reconciler_for(
         doubt_below=doubt_below,
         on_exists=settings.on_exists,
     )
+
+
+def _limit_for(settings: Settings, observer: Observer) -> Limit:
+    rate = MaxRate(settings.max_rate or math.inf)
+    if settings.concurrency == "auto":
+        return AdaptiveLimit(settings.concurrency_max, rate=rate, observer=observer)
+    return FixedLimit(settings.concurrency, rate=rate)
 
 
 class Submission:
@@ -140,7 +94,21 @@ class Submission:
         observer: Observer,
         tally: Tally,
         random: Random,
+        limit: Limit | None = None,
     ) -> None:
+        """Wire the parts.
+
+        Args:
+            source: What to submit.
+            service: Where to.
+            work: The run and its journal.
+            job_id: The Batch job.
+            settings: How it should go.
+            observer: Told of each event.
+            tally: Counts; told of each event by the observer.
+            random: For jitter.
+            limit: On what is in flight; None for what the settings say.
+        """
         self._source, self._service, self._settings = source, service, settings
         self._job_id, self._observer, self._tally = job_id, observer, tally
         self._random = random
@@ -162,11 +130,12 @@ class Submission:
         self._reconciler = _reconciler_for(
             settings, random=random, observer=observer, doubt_below=self._journal.doubt_below
         )
+        self._limit = limit or _limit_for(settings, observer)
         self._pool = Pool(
             self._reconciler,
             service,
             TaskReader(service),
-            FixedLimit(settings.concurrency),
+            self._limit,
             before=self._journal.will_send,
             record=self._record,
             deliver=self._deliver,
@@ -316,7 +285,7 @@ class Submission:
 
     def _has_room(self, bodies_bytes: int) -> bool:
         # One more volley than is in flight keeps every sender busy; more would only be memory.
-        volley = self._settings.concurrency * self._settings.tasks_per_request_max
+        volley = self._limit.value * self._settings.collection_tasks_max
         waiting_bytes = self._reconciler.unsettled_bytes
         fits = waiting_bytes + bodies_bytes <= self._settings.buffer_bytes_max
         return self._reconciler.fresh < volley and (fits or not waiting_bytes)
@@ -463,31 +432,3 @@ class Submission:
             bytes_read=self._source.bytes_read,
             bytes_total=self._source.bytes_total,
         )
-
-
-@asynccontextmanager
-async def running(submission: Submission) -> AsyncIterator[Outcomes]:
-    """The outcomes of a submission that runs as long as the context lasts.
-
-    Whoever leaves early, be it by an exception or by being cancelled, waits for the answers in
-    flight: at most the settings' ``drain_s``.
-    """
-    raised: BaseException | None = None
-    with closing(submission):
-        async with anyio.create_task_group() as background:
-            background.start_soon(_shielded, submission.run)
-            try:
-                yield Outcomes(submission)
-            except anyio.get_cancelled_exc_class():
-                submission.leave()
-                raise
-            except BaseException as error:  # noqa: BLE001 - out of the group, which would wrap it
-                raised = error
-            submission.leave()
-    if raised:
-        raise raised
-
-
-async def _shielded(run: Callable[[], Awaitable[None]]) -> None:
-    with anyio.CancelScope(shield=True):
-        await run()

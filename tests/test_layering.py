@@ -57,16 +57,20 @@ ROOMS = {
     "submission": May(
         "core errors intake journal observe pool producer runs service settings verify", "anyio"
     ),
+    # What the consumer of a run holds.
+    "consumer": May("core errors observe runs submission", "anyio"),
     # The calls: names a source, a service and a run, and leaves the rest to the submission.
-    "api": May("core errors observe producer runs service settings submission", "anyio azure"),
+    "api": May(
+        "consumer core errors observe producer runs service settings submission", "anyio azure"
+    ),
     # The public names.
-    "__init__": May("api core errors observe producer service settings submission"),
+    "__init__": May("api consumer core errors observe producer service settings"),
     # Plays the service: knows the wire, never the engine. Only cli/ (and tests/ and
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp msgspec orjson"),
     "cli": May(
-        "__init__ api core database emulator errors journal observe producer runs service settings "
-        "submission",
+        "__init__ api consumer core database emulator errors journal observe producer runs service "
+        "settings submission",
         "anyio click orjson uvloop",
     ),
     "__main__": May("cli"),

@@ -11,7 +11,7 @@ from bulksubmit.settings import MIB, RejectsBound, Settings
 
 def test_the_defaults_are_valid() -> None:
     """Settings need not be given."""
-    assert Settings().concurrency == 16
+    assert Settings().concurrency == "auto"
     assert Settings() == Settings()
 
 
@@ -20,6 +20,8 @@ def test_the_defaults_are_valid() -> None:
     [
         ("server_timeout_s", 1, 120),
         ("concurrency", 1, 1000),
+        ("concurrency_max", 1, 1000),
+        ("max_rate", 0.01, 1e9),
         ("tasks_per_request_max", 1, 100),
         ("retry_timeout_s", 0.1, 864_000),
         ("buffer_bytes_max", 8 * MIB, 1024 * MIB),

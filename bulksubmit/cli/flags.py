@@ -9,7 +9,7 @@ from typing import Any, Literal
 import click
 
 from bulksubmit.cli.flood import Output, Target
-from bulksubmit.cli.options import credential, option
+from bulksubmit.cli.options import concurrency, credential, option
 from bulksubmit.core.model import OnExists
 from bulksubmit.core.wire import API_VERSION
 from bulksubmit.errors import SettingsError
@@ -69,7 +69,25 @@ _OPTIONS = (
         is_flag=True,
         help="Let the job complete by itself once every task exists.",
     ),
-    option("--concurrency", type=int, default=_DEFAULTS.concurrency, help="Requests in flight."),
+    option(
+        "--concurrency",
+        type=concurrency,
+        metavar="auto|N",
+        default=_DEFAULTS.concurrency,
+        help="Requests in flight; auto finds what the service answers best.",
+    ),
+    option(
+        "--concurrency-max",
+        type=int,
+        default=_DEFAULTS.concurrency_max,
+        help="The most that auto goes up to.",
+    ),
+    option(
+        "--max-rate",
+        type=float,
+        metavar="TASKS",
+        help="Send at most so many tasks a second.  [default: no bound]",
+    ),
     option(
         "--max-tasks-per-request",
         type=int,
@@ -131,6 +149,8 @@ _FLAGS = {
     "retry_timeout_s": "--retry-timeout",
     "max_duration_s": "--max-duration",
     "concurrency": "--concurrency",
+    "concurrency_max": "--concurrency-max",
+    "max_rate": "--max-rate",
 }
 
 
@@ -150,7 +170,9 @@ class Flags:
     no_dedupe: bool
     hold_auto_terminate: bool
     then_terminate: bool
-    concurrency: int
+    concurrency: int | Literal["auto"]
+    concurrency_max: int
+    max_rate: float | None
     max_tasks_per_request: int
     max_request_bytes: int
     max_buffer: int
@@ -207,6 +229,8 @@ class Flags:
             api_version=self.api_version,
             server_timeout_s=self.server_timeout,
             concurrency=self.concurrency,
+            concurrency_max=self.concurrency_max,
+            max_rate=self.max_rate,
             tasks_per_request_max=self.max_tasks_per_request,
             request_bytes_max=self.max_request_bytes,
             buffer_bytes_max=self.max_buffer,

@@ -15,6 +15,7 @@ import click
 import orjson
 
 from bulksubmit.api import resume, stream
+from bulksubmit.consumer import Outcomes
 from bulksubmit.core.events import Event, Observer
 from bulksubmit.errors import BulkSubmitError, NotConverged, OutputError
 from bulksubmit.observe.progress import progress_line
@@ -25,7 +26,6 @@ from bulksubmit.producer.source import AnySource
 from bulksubmit.runs import Kept, Run
 from bulksubmit.service.auth import EntraToken, SharedKey
 from bulksubmit.settings import Settings
-from bulksubmit.submission import Outcomes
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import click
@@ -12,6 +12,20 @@ from bulksubmit.cli import KEY_VARIABLE
 from bulksubmit.errors import Refusal, ServiceRefused, SettingsError
 from bulksubmit.service.auth import EntraToken, SharedKey, default_credential
 from bulksubmit.service.endpoint import is_loopback, parse_endpoint
+
+
+def concurrency(text: str) -> int | Literal["auto"]:
+    """``auto``, or a whole number.
+
+    Raises:
+        click.BadParameter: if it is neither.
+    """
+    if text.lower() == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is neither auto nor a whole number") from None
 
 
 def option(flag: str, *, azure: str | None = None, **attributes: Any) -> Callable[[Any], Any]:

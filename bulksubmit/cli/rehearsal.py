@@ -13,6 +13,7 @@ import click
 import orjson
 
 from bulksubmit.cli.flood import Output, Signals, Target
+from bulksubmit.consumer import running
 from bulksubmit.core.events import Event, Observer
 from bulksubmit.core.model import AddStatus, Answered, Attempt, TaskResult
 from bulksubmit.core.partitioner import request_bytes
@@ -27,7 +28,7 @@ from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.runs import Run, new_run_id
 from bulksubmit.service.transport import Transport
 from bulksubmit.settings import Settings
-from bulksubmit.submission import Submission, running
+from bulksubmit.submission import Submission
 
 
 class Rehearsal(Transport):

@@ -12,8 +12,8 @@ import math
 from collections import deque
 from collections.abc import Iterator, Sequence
 
+from bulksubmit.core.backoff import RetryBudget, on_grid
 from bulksubmit.core.model import Task
-from bulksubmit.core.pacing import RetryBudget, on_grid
 from bulksubmit.core.partitioner import Queue, cut, fills
 
 # How long a partial collection waits for company while the source is slow.

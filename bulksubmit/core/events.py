@@ -55,6 +55,21 @@ class Resumed:
 
 
 @dataclass(frozen=True, slots=True)
+class LimitChanged:
+    """The limit on attempts in flight has moved.
+
+    Attributes:
+        old: What it was. Below 1 it means pauses between one attempt and the next.
+        new: What it is.
+        reason: Why, for the operator: ``throttled``, ``replies slowed``, ``headroom``, ...
+    """
+
+    old: float
+    new: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRead:
     """The source has been read to its end.
 
@@ -96,7 +111,7 @@ class Noted:
     text: str
 
 
-Event: TypeAlias = RequestEnded | Held | Resumed | SourceRead | Anomaly | Noted
+Event: TypeAlias = RequestEnded | Held | Resumed | LimitChanged | SourceRead | Anomaly | Noted
 
 
 class Observer(Protocol):

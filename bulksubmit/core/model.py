@@ -179,10 +179,12 @@ class Throttled:
     Attributes:
         retry_after_s: The least time to wait, for all senders; None if not said.
         reason: For the operator.
+        by_load: Whether fewer requests at once would help; not if the job is closed for a while.
     """
 
     retry_after_s: float | None
     reason: str
+    by_load: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +212,13 @@ class Lost:
         reason: For the operator.
         sent: False if no byte of the request left this machine, so that no task was added.
         retry_after_s: The least time to wait, for all senders; None if not said.
+        by_load: Whether it is a sign of too many requests at once: a time-out, a busy service.
     """
 
     reason: str
     sent: bool
     retry_after_s: float | None = None
+    by_load: bool = False
 
 
 Reply: TypeAlias = Answered | Throttled | Refused | Lost

@@ -1,193 +1,306 @@
-"""When to send again, and when to send at all: numbers in, numbers out.
+"""How many attempts may be in flight, and how closely they may follow each other.
 
-    backoff   full jitter: a random part of min(cap, base * 2^(n-1)), rounded up to a common grid
-    hold      after as many pressure replies in a row as attempts were in flight, everything
-              waits but one probe: 0.5 s later, then 1, 2, … 30, each less up to a half of it
-    budget    sending pressure tasks again costs a token: 10 at the start, 1 a second,
-              0.2 for each clean reply, the token back if what was sent again came through,
-              never more than 100
+Numbers in, numbers out: the service tells its pace by what it answers and how soon.
 
-*Pressure* is a reply that settles nothing: throttled, lost, or servererror for every task.
-Clients without such a brake send 230 to 480 requests a second to a service that is down.
+    window    how many attempts in flight the service answers well, a real number. As many as that,
+              rounded up, may be in flight; once the service has throttled, attempts also start
+              at least (time of a reply / window) apart. So 15.4 is less than 16, and 0.1 is one
+              attempt, and then a pause of nine times as long as it took.
+    round     as many clean replies as the window is wide, to attempts sent since the last change:
+              they say what this window does. One change a round.
+    base      what a reply takes when nothing waits in line
+
+    at first             double each round, up to the first evidence
+    throttled, timed out cut by a ratio, and the window that was too much is the *ceiling*
+    replies slowed       1.5 times the base and more: cut to what the base gives room for
+    clean, below the ceiling   close a quarter of the gap to just below it, each round
+    clean, at the ceiling      100 replies later try a little more; each clean round beyond it
+                               doubles the step, since then the service has become faster
+    nothing gets through       down to one; then double up to where it was
+
+Evidence counts only if the window was used: a slow source says nothing about the service.
 """
 
 import math
-from dataclasses import dataclass
-from random import Random
+from typing import Protocol
 
-# Due times fall on this grid, so that the last few tasks travel together: measured at 1 %
-# servererror, 1.013 to 1.025 times the minimum of requests with it, 1.1 to 1.6 without.
-GRID_S = 0.25
+from bulksubmit.core.events import LimitChanged, Observer
+from bulksubmit.core.model import Answered, Attempt, Lost, Reply, Throttled
 
-PROBE_S_MIN, PROBE_S_MAX = 0.5, 30.0
+WINDOW_START = 1.0
+WINDOW_MIN = 0.01
 
-BUDGET_START = 10.0
-BUDGET_PER_S = 1.0
-BUDGET_PER_CLEAN_REPLY = 0.2
-BUDGET_MAX = 100.0  # One volley of the most attempts that the service advises to have in flight.
+# Of the window, by one throttled reply; what follows before a round was clean cuts deeper.
+CUT, CUT_AGAIN, CUT_FIRST = 0.9, 0.75, 0.5
+BELOW_CEILING = 0.97
+GAP_SHARE = 0.25
 
+# A probe costs one or two throttled replies: fewer than 2 in 100.
+PROBE_AFTER_REPLIES = 100
+STEP_SHARE, STEP_MIN = 0.03, 0.1
 
-def on_grid(at_s: float) -> float:
-    """The first point of the common grid at or after a time."""
-    return math.ceil(at_s / GRID_S) * GRID_S
+SLOW, ROOM = 1.5, 1.2  # Times the base: from where it is too much, and up to where it may rise.
 
+ROUND_REPLIES_MIN = 8
+ROUND_S_MIN = 0.1  # On a fast line; more changes a second would be noise.
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Exponential backoff with full jitter.
-
-    Attributes:
-        base_s: The bound of the first delay.
-        cap_s: The bound of any delay.
-    """
-
-    base_s: float
-    cap_s: float
-
-    def delay_s(self, failures: int, random: Random) -> float:
-        """How long to wait after this many failures in a row, 1 or more."""
-        doublings = min(failures - 1, 32)  # 2^32 is beyond any cap, and still a float.
-        return random.random() * min(self.cap_s, self.base_s * 2.0**doublings)
+PAUSE_S_MAX = 20.0
 
 
-# A servererror is about one task, not about the service: with a cap of 30 s a run of 6.6 s
-# lasted 65 s, waiting for its last few tasks.
-SERVER_ERROR_BACKOFF = Backoff(base_s=0.1, cap_s=0.5)
-PRESSURE_BACKOFF = Backoff(base_s=0.5, cap_s=30.0)
+class Rate(Protocol):
+    """When the next attempt may go, by the user's will."""
+
+    def opens_s(self, now_s: float) -> float:
+        """Now, or later."""
+
+    def sent(self, tasks: int, now_s: float) -> None:
+        """So many tasks go."""
+
+
+class MaxRate:
+    """At most so many tasks a second, whatever else is true."""
+
+    # Timers fire late by some milliseconds; what is lost so may be made up, 1 % of ten seconds.
+    CREDIT_S = 0.1
+
+    def __init__(self, tasks_per_s: float) -> None:
+        """Start with no credit.
+
+        Args:
+            tasks_per_s: The most; infinite for no bound.
+        """
+        self._tasks_per_s = tasks_per_s
+        self._next_s = -math.inf
+
+    def opens_s(self, now_s: float) -> float:
+        """When the next attempt may go: now, or later."""
+        return max(now_s, self._next_s)
+
+    def sent(self, tasks: int, now_s: float) -> None:
+        """So many tasks go."""
+        least_s = now_s if math.isinf(self._next_s) else now_s - self.CREDIT_S
+        self._next_s = max(self._next_s, least_s) + tasks / self._tasks_per_s
 
 
 class FixedLimit:
     """As many attempts in flight as the user says."""
 
-    def __init__(self, value: int) -> None:
-        assert value >= 1
-        self.value = value
+    bound = "user"
 
-
-class RetryBudget:
-    """How much resending under pressure the run may do."""
-
-    def __init__(self) -> None:
-        self._tokens = BUDGET_START
-        self._counted_s = -math.inf
-
-    def earn(self, *, resent: bool) -> None:
-        """A clean reply has come.
+    def __init__(self, value: int, *, rate: Rate | None = None) -> None:
+        """Fix it.
 
         Args:
-            resent: Whether the attempt held tasks that were sent before. Such a reply brings a
-                whole token back: when nothing but such tasks is left, a run would crawl at
-                1.25 collections a second through a service that is well again. (100,000 tasks,
-                50 requests/s taken and the rest answered 429: 23 s so, and 732 s otherwise.)
+            value: At least 1.
+            rate: On the tasks sent; None for no bound.
         """
-        earned = 1.0 if resent else BUDGET_PER_CLEAN_REPLY
-        self._tokens = min(BUDGET_MAX, self._tokens + earned)
-
-    def ready_s(self, now_s: float) -> float:
-        """When the next token can be spent: now, or later."""
-        self._count(now_s)
-        return now_s + max(0.0, 1.0 - self._tokens) / BUDGET_PER_S
-
-    def spend(self, now_s: float) -> None:
-        """Take one token, which must be there."""
-        self._count(now_s)
-        # A token that is ready at t may, in floating point, lack a hair at t.
-        assert self._tokens > 1.0 - 1e-6
-        self._tokens = max(0.0, self._tokens - 1.0)
-
-    def _count(self, now_s: float) -> None:
-        if math.isfinite(self._counted_s):
-            earned = (now_s - self._counted_s) * BUDGET_PER_S
-            self._tokens = min(BUDGET_MAX, self._tokens + earned)
-        self._counted_s = now_s
-
-
-class Hold:
-    """Whether anything at all may be sent.
-
-    A Retry-After closes it until its time. A streak of pressure closes it for all but one
-    probe at a time, until a clean reply.
-
-    Attributes:
-        reason: Why it is closed, for the operator.
-        streak: How many pressure replies have come in a row.
-    """
-
-    def __init__(self, random: Random) -> None:
-        self._random = random
-        self._floor_s = -math.inf
-        self.streak = 0
-        self._streak_max = 0
-        self._probe_s = PROBE_S_MIN
-        self._probe_at_s: float | None = None  # None while no streak holds the run.
-        self._probe: int | None = None  # The attempt that probes, while it is in flight.
-        self.reason = ""
+        assert value >= 1
+        self.value = value
+        self._rate = rate or MaxRate(math.inf)
 
     def opens_s(self, now_s: float) -> float:
-        """When the next attempt may go: now, later, or never before the probe's reply."""
-        if self._probe is not None:
-            return math.inf
-        return max(now_s, self._floor_s, self._probe_at_s or now_s)
+        """When the next attempt may go: now, or later."""
+        return self._rate.opens_s(now_s)
 
-    @property
-    def probing(self) -> bool:
-        """Whether the next attempt is a probe, after which nothing goes until its reply."""
-        return self._probe_at_s is not None
+    def sent(self, attempt: Attempt, *, in_flight: int, now_s: float) -> None:  # noqa: ARG002
+        """An attempt goes."""
+        self._rate.sent(len(attempt.tasks), now_s)
 
-    def sent(self, attempt: int) -> None:
-        """An attempt has gone; while holding, it is the probe."""
-        if self.probing:
-            self._probe = attempt
-
-    def floor(self, until_s: float, reason: str) -> None:
-        """The service asks all senders to wait."""
-        if until_s > self._floor_s:
-            self._floor_s, self.reason = until_s, reason
-
-    def clean(self) -> None:
-        """The service works: hold no longer."""
-        self.streak = 0
-        self._probe_s, self._probe_at_s, self._probe = PROBE_S_MIN, None, None
-
-    def pressure(self, attempt: int, reason: str, *, in_flight: int, now_s: float) -> None:
-        """A pressure reply has come, with this many attempts in flight, itself included."""
-        self.streak += 1
-        if self.streak == 1:
-            self._streak_max = in_flight
-        if self._probe == attempt:
-            self._probe_s = min(PROBE_S_MAX, 2 * self._probe_s)
-        elif self.probing or self.streak < self._streak_max:
-            return  # A late reply from before the hold, or too few yet.
-        self._probe, self.reason = None, reason
-        self._probe_at_s = now_s + self._probe_s * (0.5 + 0.5 * self._random.random())
+    def ended(self, attempt: Attempt, reply: Reply, *, now_s: float) -> None:
+        """A reply changes nothing."""
 
 
-class BytesBound:
-    """The bound on a request's body, which 413 lowers and clean replies raise again.
+class AdaptiveLimit:
+    """As many attempts in flight as the service answers well; see the module's text.
 
     Attributes:
-        value: The bound in bytes now.
+        window: The limit as a real number.
+        bound: What keeps it from being higher: ``user``, ``finding`` (nothing yet), ``throttled``,
+            ``slow``, ``failing``.
     """
 
-    LOWERED = 0.95
-    RAISED = 1.05
-    # A gateway with a smaller limit than the service's is met again at each rise: a rise every
-    # 50 replies costs at most 3 requests in 50.
-    REPLIES_PER_RISE = 50
+    def __init__(
+        self,
+        most: int,
+        *,
+        rate: Rate | None = None,
+        observer: Observer = lambda _: None,
+    ) -> None:
+        """Start low.
 
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
+        Args:
+            most: Never more than this, at least 1.
+            rate: On the tasks sent; None for no bound.
+            observer: Told of each change.
+        """
+        assert most >= 1
+        self.window = WINDOW_START
+        self.bound = "finding"
+        self._most, self._rate, self._observer = most, rate or MaxRate(math.inf), observer
+        self._doubles_to = math.inf
+        self._ceiling = math.inf
+        self._step = 0.0  # Of the last rise beyond the ceiling.
+        self._throttled = False  # Ever: attempts are paced from then on.
+        self._cuts = 0  # Since the last clean round.
+        self._failures = 0  # In a row.
+        self._before_failures = WINDOW_START
+        self._clean_replies = 0  # Since the last cut.
+        self._reply_s = 0.0  # Smoothed.
+        self._base_s = 0.0
+        self._slowed: tuple[float, float] | None = None  # Window and reply time at the first cut.
+        self._tasks_max = 1
+        self._next_s = -math.inf
+        self._begin_round(-math.inf)
+
+    @property
+    def value(self) -> int:
+        """How many may be in flight: the window, rounded up."""
+        return max(1, min(self._most, math.ceil(self.window - 1e-9)))
+
+    # --- Sending ---------------------------------------------------------------------------
+
+    def opens_s(self, now_s: float) -> float:
+        """When the next attempt may go: now, or later."""
+        return max(self._rate.opens_s(now_s), self._next_s if self._paced else now_s)
+
+    @property
+    def _paced(self) -> bool:
+        return self._throttled and self._reply_s > 0.0 and self.window < self._most
+
+    def sent(self, attempt: Attempt, *, in_flight: int, now_s: float) -> None:
+        """An attempt goes, as one of so many in flight."""
+        self._rate.sent(len(attempt.tasks), now_s)
+        pause_s = min(PAUSE_S_MAX, self._reply_s / self.window)
+        if in_flight >= self.value or (self._paced and now_s <= self._next_s + pause_s / 2):
+            self._used = True
+        # What a timer is late may be made up, so that the rate is kept on the average.
+        self._next_s = max(self._next_s, now_s - pause_s / 2) + pause_s
+
+    # --- Replies ---------------------------------------------------------------------------
+
+    def ended(self, attempt: Attempt, reply: Reply, *, now_s: float) -> None:
+        """A reply has come."""
+        match reply:
+            case Answered() if any(r.status.lower() != "servererror" for r in reply.results):
+                self._clean(attempt, now_s)
+            case Throttled(by_load=False):
+                pass  # The job is closed for a while.
+            case Throttled():
+                self._failed(attempt, now_s, "throttled", by_load=True)
+            case Lost(by_load=True):
+                self._failed(attempt, now_s, "timed out", by_load=True)
+            case Lost() | Answered():
+                self._failed(attempt, now_s, "nothing gets through", by_load=False)
+
+    def _failed(self, attempt: Attempt, now_s: float, reason: str, *, by_load: bool) -> None:
+        if self._failures == 0:
+            self._before_failures = self.window
+        self._failures += 1
         self._clean_replies = 0
-        self.value = bytes_max
+        if self._failures > max(2, self._before_failures) and self.window > 1.0:
+            self._doubles_to = CUT * self._before_failures
+            self.bound = "failing"
+            self._change(1.0, "nothing gets through", now_s)
+        elif by_load and attempt.sent_s >= self._round_s:
+            self._cut(reason, now_s)
 
-    def refused(self, body_bytes: int) -> None:
-        """A collection of this size was too large."""
-        self.value = min(self.value, int(self.LOWERED * body_bytes))
+    def _cut(self, reason: str, now_s: float) -> None:
+        self._throttled = True
+        self.bound = "throttled"
+        first = self._doubles_to == math.inf
+        ratio = CUT_FIRST if first else CUT_AGAIN if self._cuts else CUT
+        self._cuts += 1
+        self._ceiling = self.window
+        self._doubles_to, self._step = 0.0, 0.0
+        self._change(max(WINDOW_MIN, ratio * self.window), reason, now_s)
+
+    def _clean(self, attempt: Attempt, now_s: float) -> None:
+        self._failures = 0
+        self._clean_replies += 1
+        if attempt.sent_s < self._round_s:
+            return  # It says nothing about the window as it is now.
+        self._replies += 1
+        # A request that is not full is answered sooner: no measure for the others.
+        self._tasks_max = max(self._tasks_max, len(attempt.tasks))
+        if 2 * len(attempt.tasks) > self._tasks_max:
+            reply_s = now_s - attempt.sent_s
+            self._timed += 1
+            self._timed_s += reply_s
+            weight = max(1 / 16, 1 / self._timed) if not self._base_s else 1 / 16
+            self._reply_s += (reply_s - self._reply_s) * weight
+        doubling = self.window < self._doubles_to
+        wanted = max(2 if doubling else ROUND_REPLIES_MIN, self.window)
+        least_s = 0.0 if doubling else ROUND_S_MIN
+        if self._replies >= wanted and now_s >= self._round_s + least_s:
+            self._end_round(now_s)
+
+    def _end_round(self, now_s: float) -> None:
+        mean_s = self._timed_s / self._timed if self._timed else self._base_s
+        if not self._base_s:
+            self._base_s = mean_s
+        used, ratio = self._used, mean_s / self._base_s if self._base_s else 1.0
+        margin = 1.0 / math.sqrt(max(1, self._timed))
+        if used and ratio > SLOW + margin and self.window > 1.0:
+            self._slow_down(mean_s, now_s)
+            return
+        self._cuts = 0
+        if ratio < 1.0:
+            self._base_s += (mean_s - self._base_s) / 8
+        elif ratio < 1.05:
+            self._base_s += (mean_s - self._base_s) / 32
+        if ratio < ROOM:
+            self._slowed = None
+        if used and ratio < ROOM + margin / 2:
+            self._rise(now_s)
+        else:
+            self._begin_round(now_s)
+
+    def _slow_down(self, mean_s: float, now_s: float) -> None:
+        if (
+            self._slowed
+            and self.window <= 0.75 * self._slowed[0]
+            and mean_s > 0.85 * self._slowed[1]
+        ):
+            # Fewer at once did not help: the service takes longer now, whatever we do.
+            self._base_s, self._slowed = mean_s, None
+            self._begin_round(now_s)
+            return
+        self._slowed = self._slowed or (self.window, mean_s)
+        self._ceiling = self.window
+        self._doubles_to, self._step = 0.0, 0.0
         self._clean_replies = 0
+        self.bound = "slow"
+        fitting = 1.1 * self.window * self._base_s / mean_s
+        self._change(max(1.0, 0.5 * self.window, fitting), "replies slowed", now_s)
 
-    def clean(self) -> None:
-        """A collection was taken."""
-        if self.value < self._bytes_max:
-            self._clean_replies += 1
-            if self._clean_replies % self.REPLIES_PER_RISE == 0:
-                self.value = min(self._bytes_max, int(self.RAISED * self.value))
+    def _rise(self, now_s: float) -> None:
+        window, target = self.window, BELOW_CEILING * self._ceiling
+        if window < self._doubles_to:
+            new, reason = min(2 * window, max(self._doubles_to, window)), "doubling"
+        elif window < 0.99 * target:
+            new = min(target, window + max(STEP_MIN, GAP_SHARE * (target - window)))
+            reason = "headroom"
+        elif self._step or self._clean_replies >= PROBE_AFTER_REPLIES:
+            self._step = 2 * self._step or max(STEP_MIN * min(1.0, window), STEP_SHARE * window)
+            new, reason = window + min(self._step, window), "headroom"
+            self._ceiling = max(self._ceiling, new)
+        else:
+            new, reason = window, ""
+        new = min(new, float(self._most))
+        if new > window:
+            if new == self._most:
+                self.bound = "user"
+            self._change(new, reason, now_s)
+        else:
+            self._begin_round(now_s)
+
+    def _change(self, new: float, reason: str, now_s: float) -> None:
+        old, self.window = self.window, new
+        self._begin_round(now_s)
+        self._observer(LimitChanged(round(old, 2), round(new, 2), reason))
+
+    def _begin_round(self, now_s: float) -> None:
+        self._round_s = now_s
+        self._replies = self._timed = 0
+        self._timed_s = 0.0
+        self._used = False

@@ -3,9 +3,9 @@
 import math
 from random import Random
 
+from bulksubmit.core.backoff import Hold
 from bulksubmit.core.events import Held, Observer, Resumed
 from bulksubmit.core.model import GiveUp
-from bulksubmit.core.pacing import Hold
 
 
 class Patience:

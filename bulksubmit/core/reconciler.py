@@ -24,7 +24,7 @@ promises that a 429 added nothing. What is read back, and what becomes of it the
 ``suspects``. The run gives up only after a long time without a single task settled; what was tried
 is ABANDONED then.
 
-Replies that settle nothing are pressure: see ``pacing``. Tasks due again are cut first, then
+Replies that settle nothing are pressure: see ``backoff``. Tasks due again are cut first, then
 fresh ones (see ``backlog``), so that retries travel in full requests. That needs 1.35 times
 fewer requests at 0.5 % servererror, and 2.6 times fewer at 30 %, than sending each collection's
 leftovers by themselves.
@@ -35,6 +35,7 @@ from collections.abc import Sequence
 from random import Random
 
 from bulksubmit.core.backlog import Backlog
+from bulksubmit.core.backoff import PRESSURE_BACKOFF, SERVER_ERROR_BACKOFF, BytesBound, on_grid
 from bulksubmit.core.events import Anomaly, Observer
 from bulksubmit.core.matching import by_folded_id
 from bulksubmit.core.model import (
@@ -61,7 +62,6 @@ from bulksubmit.core.model import (
     Wait,
 )
 from bulksubmit.core.outcomes import TOO_LARGE, abandoned, read_back, too_large
-from bulksubmit.core.pacing import PRESSURE_BACKOFF, SERVER_ERROR_BACKOFF, BytesBound, on_grid
 from bulksubmit.core.partitioner import halve, request_bytes
 from bulksubmit.core.patience import Patience
 from bulksubmit.core.suspects import TASK_EXISTS, Suspect, Suspects
@@ -171,13 +171,14 @@ class Reconciler:
 
     # --- Next ------------------------------------------------------------------------------
 
-    def next_step(self, *, now_s: float, in_flight_max: int) -> Step:
+    def next_step(self, *, now_s: float, in_flight_max: int, opens_s: float = -math.inf) -> Step:
         """What to do now: exactly one thing.
 
         Args:
             now_s: Never less than in an earlier call.
             in_flight_max: How many attempts and read-backs may be in flight; none, or less,
                 while others have their places.
+            opens_s: Nothing may be sent before; the pace wants it so.
         """
         if self._began_s is None:
             self._began_s = now_s
@@ -188,7 +189,7 @@ class Reconciler:
             return self._patience.give_up
         if self.in_flight >= in_flight_max:
             return Wait(gives_up_s)
-        opens_s = self._patience.opens_s(now_s)
+        opens_s = max(opens_s, self._patience.opens_s(now_s))
         if opens_s > now_s:
             return Wait(min(opens_s, gives_up_s))
         if self._suspects.full(now_s):

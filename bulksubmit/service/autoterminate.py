@@ -11,8 +11,8 @@ from typing import Protocol
 
 import anyio
 
+from bulksubmit.core.backoff import PRESSURE_BACKOFF
 from bulksubmit.core.events import Noted, Observer
-from bulksubmit.core.pacing import PRESSURE_BACKOFF
 from bulksubmit.core.wire import Job
 from bulksubmit.errors import (
     BulkSubmitError,

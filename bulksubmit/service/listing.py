@@ -6,7 +6,7 @@ from typing import Protocol
 
 import anyio
 
-from bulksubmit.core.pacing import PRESSURE_BACKOFF
+from bulksubmit.core.backoff import PRESSURE_BACKOFF
 from bulksubmit.core.wire import TaskPage
 from bulksubmit.errors import ServiceUnreachable
 from bulksubmit.service.replies import Unavailable

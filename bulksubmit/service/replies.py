@@ -50,6 +50,10 @@ _REQUEST_CODES = frozenset(
     }
 )
 
+# What a service says that has too much to do at once. A 502 says that nothing is behind it.
+_OVERLOADED = frozenset({408, 503, 504})
+_OVERLOADED_CODES = frozenset({"operationtimedout", "serverbusy"})
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -89,6 +93,7 @@ class Unavailable:
         answered: True if there was an HTTP answer, though not a usable one.
         name_unknown: True if the host's name does not resolve.
         retry_after_s: The least time to wait; None if not said.
+        timed_out: True if no answer came in time.
     """
 
     reason: str
@@ -96,6 +101,7 @@ class Unavailable:
     answered: bool = False
     name_unknown: bool = False
     retry_after_s: float | None = None
+    timed_out: bool = False
 
 
 def reply_to(answer: Answer) -> Reply:  # noqa: C901, PLR0912 - a table
@@ -146,7 +152,7 @@ def reply_to(answer: Answer) -> Reply:  # noqa: C901, PLR0912 - a table
             raise _ends_run(Refusal.JOB_CLOSED, answer, error)
         case 409, "jobdisabled" | "jobnotactive" | "operationinvalidforcurrentstate":
             floor_s = max(_DISABLED_RETRY_AFTER_S, answer.retry_after_s or 0.0)
-            return Throttled(floor_s, _summary(answer, error))
+            return Throttled(floor_s, _summary(answer, error), by_load=False)
         case (400, code) if code in _REQUEST_CODES:
             raise _ends_run(Refusal.REQUEST, answer, error)
         case 405 | 411 | 501 | 505, _:
@@ -248,7 +254,11 @@ _SECRETS = (
 
 
 def _lost(answer: Answer, error: BatchError | None) -> Lost:
-    return Lost(_summary(answer, error), sent=True, retry_after_s=answer.retry_after_s)
+    code = (error.code or "").lower() if error else ""
+    by_load = answer.status in _OVERLOADED or code in _OVERLOADED_CODES
+    return Lost(
+        _summary(answer, error), sent=True, retry_after_s=answer.retry_after_s, by_load=by_load
+    )
 
 
 def _refused(answer: Answer, code: str | None, error: BatchError | None) -> Refused:

@@ -188,7 +188,7 @@ class Transport:
         )
         reply = await self._ask(request, reply_to)
         if isinstance(reply, Unavailable):
-            return Lost(reply.reason, sent=reply.sent)
+            return Lost(reply.reason, sent=reply.sent, by_load=reply.timed_out)
         return reply
 
     async def get_job(self) -> Job | Unavailable:
@@ -417,7 +417,7 @@ def _unanswered(error: Exception) -> Unavailable:
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
             return Unavailable(reason, sent=False)
         case TimeoutError():
-            return Unavailable("no answer in time", sent=True)
+            return Unavailable("no answer in time", sent=True, timed_out=True)
         case _:
             # ServerDisconnectedError, ClientOSError, ClientPayloadError; and
             # ClientResponseError: made by aiohttp, out of an answer that is not HTTP.

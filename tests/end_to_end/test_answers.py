@@ -3,7 +3,7 @@
 import pytest
 
 from bulksubmit import NotConverged, Settings, Verdict
-from bulksubmit.core import pacing
+from bulksubmit.core import backoff
 from bulksubmit.core.events import Anomaly
 from bulksubmit.emulator.exchange import Answer
 from bulksubmit.emulator.faults import Fault, Faults, TaskFault
@@ -73,7 +73,7 @@ async def test_truncated_200() -> None:
     A 200 whose JSON stops half-way says nothing: its tasks are ours when they exist.
     """
     async with listening(make_service(script=[Fault.TRUNCATED] * 3)) as account:
-        run = await converges(account, TASKS)
+        run = await converges(account, TASKS, settings=Settings(concurrency=16))
 
     assert (run.report.added, run.report.existed_own) == (700, 300)
 
@@ -166,7 +166,7 @@ async def test_server_error_that_stays() -> None:
     assert abandoned.body == TASKS[42]
     assert (run.report.added, run.report.abandoned) == (999, 1)
     assert (run.report.exit_code, run.report.converged) == (5, False)
-    assert run.report.requests <= 10 + 1.0 / pacing.GRID_S
+    assert run.report.requests <= 10 + 1.0 / backoff.GRID_S
 
 
 async def test_500_processed_in_part() -> None:

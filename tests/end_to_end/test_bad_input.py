@@ -168,7 +168,7 @@ def test_bad_setting(
     ("flags", "word"),
     [
         (["--job-id"], "requires an argument"),
-        (["--concurrency", "many"], "not a valid integer"),
+        (["--concurrency", "many"], "neither auto nor a whole number"),
         (["--auth-mode", "password"], "shared_key"),
         (["--no-such-flag"], "No such option"),
     ],

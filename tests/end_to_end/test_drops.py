@@ -46,7 +46,7 @@ async def test_drop_after_processing(fault: Fault) -> None:
     sent again they exist, and they are ours.
     """
     async with listening(make_service(script=[fault] * 3)) as account:
-        run = await converges(account, TASKS)
+        run = await converges(account, TASKS, settings=Settings(concurrency=16))
 
     assert run.report.added == 700
     assert run.report.existed == run.report.existed_own == 300
@@ -60,7 +60,7 @@ async def test_answer_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "CLIENT_MARGIN_S", -0.7)
     service = make_service(Faults(slow_s=5.0), script=[Fault.SLOW] * 3)
     async with listening(service) as account:
-        run = await converges(account, TASKS, settings=Settings(server_timeout_s=1))
+        run = await converges(account, TASKS, settings=Settings(server_timeout_s=1, concurrency=16))
 
     assert [event.reason for event in run.requests if event.reason] == ["no answer in time"] * 3
     assert run.report.existed_own == 300
@@ -79,7 +79,7 @@ async def test_processed_after_client_gave_up(monkeypatch: pytest.MonkeyPatch) -
 
     service = make_service(script=first_three_wait)
     async with listening(service) as account:
-        run = await converges(account, TASKS, settings=Settings(server_timeout_s=1))
+        run = await converges(account, TASKS, settings=Settings(server_timeout_s=1, concurrency=16))
         assert len(run.requests) >= 13
 
 

@@ -94,7 +94,7 @@ async def test_502_that_stays() -> None:
     doubt, what was not is unsettled and not, and together they are all.
     """
     service = make_service(Faults(bad_gateway=1.0))
-    settings = Settings(retry_timeout_s=1.5)
+    settings = Settings(retry_timeout_s=1.5, concurrency=16)
     async with listening(service) as account:
         run = await flood(account, make_tasks(5000), settings=settings)
 

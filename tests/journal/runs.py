@@ -9,10 +9,10 @@ from typing import Literal
 import anyio
 
 from bulksubmit import runs
+from bulksubmit.consumer import running
 from bulksubmit.producer import open_source
 from bulksubmit.producer.source import Source
 from bulksubmit.settings import Settings
-from bulksubmit.submission import running
 from tests.shell.doubles import (
     Beside,
     Ended,

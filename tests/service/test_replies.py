@@ -110,7 +110,7 @@ def test_503_with_retry_after_is_throttled_and_without_is_lost() -> None:
         7.0, "HTTP 503 ServerBusy: The server is busy."
     )
     assert reply_to(make_answer(503, body)) == Lost(
-        "HTTP 503 ServerBusy: The server is busy.", sent=True
+        "HTTP 503 ServerBusy: The server is busy.", sent=True, by_load=True
     )
 
 
@@ -209,7 +209,7 @@ def test_disabled_job_is_waited_for(
     """
     reply = reply_to(make_answer(409, error_body(code), headers))
 
-    assert reply == Throttled(retry_after_s, f"HTTP 409 {code}: It did not work.")
+    assert reply == Throttled(retry_after_s, f"HTTP 409 {code}: It did not work.", by_load=False)
 
 
 @pytest.mark.parametrize(

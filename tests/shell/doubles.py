@@ -8,6 +8,7 @@ from typing import IO
 
 import anyio
 
+from bulksubmit.consumer import Outcomes, running
 from bulksubmit.core.account import Place
 from bulksubmit.core.events import Event, Observer, RequestEnded
 from bulksubmit.core.model import Attempt, Lost, Outcome, Reply, Task
@@ -21,7 +22,7 @@ from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.runs import Run, new_run_id, run_folder
 from bulksubmit.service.replies import Unavailable
 from bulksubmit.settings import Settings
-from bulksubmit.submission import Outcomes, Submission, running
+from bulksubmit.submission import Submission
 from tests.core.helpers import answered
 
 Answering = Callable[[Attempt, float], Reply]

@@ -8,13 +8,13 @@ from pathlib import Path
 import anyio
 import pytest
 
+from bulksubmit.consumer import Outcomes, running
 from bulksubmit.core.model import Attempt, Lost, Reply, Verdict
 from bulksubmit.errors import NotConverged
 from bulksubmit.observe.report import Report
 from bulksubmit.producer import open_source
 from bulksubmit.producer.survey import IdWatch
 from bulksubmit.settings import RejectsBound, Settings
-from bulksubmit.submission import Outcomes, running
 from tests.core.helpers import make_tasks
 from tests.shell.doubles import (
     Blocks,

@@ -86,7 +86,7 @@ def test_a_bad_line_in_the_middle() -> None:
     blocks = [(1.0, make_tasks(100, first=100 * n)) for n in range(3)]
     source = Blocks(blocks, error=SourceError("tasks.jsonl", 301, "no task"))
 
-    ended, took_s = run_virtual(lambda: flood(source, service))
+    ended, took_s = run_virtual(lambda: flood(source, service, Settings(concurrency=4)))
 
     assert isinstance(ended.error, SourceError)
     assert took_s == 3 + 5
@@ -102,7 +102,7 @@ def test_a_bad_line_while_the_service_is_down() -> None:
     blocks = [(1.0, make_tasks(100, first=100 * n)) for n in range(3)]
     source = Blocks(blocks, error=SourceError("tasks.jsonl", 301, "no task"))
 
-    ended, took_s = run_virtual(lambda: flood(source, service, Settings(drain_s=4)))
+    ended, took_s = run_virtual(lambda: flood(source, service, Settings(concurrency=4, drain_s=4)))
 
     assert isinstance(ended.error, SourceError)
     assert 3 + 4 <= took_s <= 3 + 4 + 1
@@ -233,7 +233,7 @@ def test_a_disabled_job_is_waited_for(task_file: Path) -> None:
 
     def disabled(attempt: Attempt, now_s: float) -> Reply:
         if now_s < START_S + 600:
-            return Throttled(10.0, "JobDisabled")
+            return Throttled(10.0, "JobDisabled", by_load=False)
         return adds(attempt, now_s)
 
     service = FakeService(disabled, reply_s=0.1)

@@ -144,7 +144,7 @@ class Wire:
             if isinstance(answer, Answer):
                 reply = reply_to(answer)
             else:
-                reply = Lost(answer.reason, sent=answer.sent)
+                reply = Lost(answer.reason, sent=answer.sent, by_load=answer.timed_out)
             self.replied(attempt, reply)
         finally:
             self.observer(_ended(attempt, reply, len(body), anyio.current_time() - started_s))
@@ -164,7 +164,7 @@ class Wire:
                 return Unavailable("the connection was cut", sent=True)
             received_s = EPOCH_S + anyio.current_time()
             return Answer(answer.status, answer.headers, answer.body, received_s)
-        return Unavailable("no answer in time", sent=True)
+        return Unavailable("no answer in time", sent=True, timed_out=True)
 
     async def _serve(self, method: str, target: str, body: bytes, exchanged: "_Exchange") -> None:
         """The service's side; see ``bulksubmit.emulator.exchange`` for the order."""

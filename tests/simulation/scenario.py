@@ -104,7 +104,7 @@ def draw(seed: int) -> Scenario:
     tasks, source = _workload(random, count, base.request_bytes_max)
     latency_s = _log_uniform(random, 0.002, 1.0)
     requests = max(count / base.tasks_per_request_max, len(source) / base.request_bytes_max)
-    lasts_s = 2 * latency_s * (1 + requests / base.concurrency)
+    lasts_s = 2 * latency_s * (1 + requests / in_flight_max(base))
     weather = _faults(random, tasks)
     lives = []
     for _ in range(random.randint(1, LIVES_MAX)):
@@ -176,9 +176,14 @@ def _plant(tasks: list[Task]) -> dict[str, bytes]:
     return planted
 
 
+def in_flight_max(settings: Settings) -> int:
+    """The most requests that the settings allow at once."""
+    return settings.concurrency_max if settings.concurrency == "auto" else settings.concurrency
+
+
 def _settings(random: Random, count: int) -> Settings:
     return Settings(
-        concurrency=random.choice((1, 2, 4, 16)),
+        concurrency=random.choice((1, 2, 4, 16, "auto")),
         # So that a run has some 200 requests at most.
         tasks_per_request_max=max(random.choice((1, 3, 10, 100, 100)), min(100, count // 200 + 1)),
         request_bytes_max=random.choice((1_000_000, 1_000_000, 20_000, 4_000)),

@@ -14,6 +14,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from bulksubmit import journal, runs
+from bulksubmit.consumer import Outcomes, running
 from bulksubmit.core import bitmap
 from bulksubmit.core.backlog import LINGER_S
 from bulksubmit.core.model import Attempt, Outcome, ReadBack, Reading, Reply
@@ -25,11 +26,11 @@ from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source, opening, survey
 from bulksubmit.producer.source import Source
 from bulksubmit.service.transport import CLIENT_MARGIN_S
-from bulksubmit.submission import Outcomes, Submission, running
+from bulksubmit.submission import Submission
 from tests.simulation.auditor import Auditor, Figures
 from tests.simulation.disk import Disk, Image
 from tests.simulation.network import EPOCH_S, JOB_ID, Wire
-from tests.simulation.scenario import Ending, Life, Scenario, draw, kind
+from tests.simulation.scenario import Ending, Life, Scenario, draw, in_flight_max, kind
 from tests.virtual import run_virtual
 
 RUN_ID = "20250101-000000-0000"
@@ -231,7 +232,7 @@ class Process:
         world.job.state = JobState.ACTIVE
         world.disk.opened()
         world.auditor.begin(
-            life.settings.concurrency,
+            in_flight_max(life.settings),
             life.settings.tasks_per_request_max,
             life.settings.request_bytes_max,
         )
