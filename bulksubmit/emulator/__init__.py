@@ -4,6 +4,7 @@ The HTTP shell stands apart, in ``bulksubmit.emulator.server``: nothing here nee
 """
 
 from bulksubmit.emulator.access import Access
+from bulksubmit.emulator.capacity import Capacity, Phase
 from bulksubmit.emulator.exchange import Answer, Call, Operation, Plan
 from bulksubmit.emulator.faults import Fault, Faults, TaskFault
 from bulksubmit.emulator.service import Service
@@ -13,11 +14,13 @@ __all__ = [
     "Access",
     "Answer",
     "Call",
+    "Capacity",
     "Fault",
     "Faults",
     "Job",
     "JobState",
     "Operation",
+    "Phase",
     "Plan",
     "Service",
     "TaskFault",

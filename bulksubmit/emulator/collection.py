@@ -56,6 +56,14 @@ def parse_collection(body: bytes) -> list[bytes]:
     return tasks
 
 
+def count_tasks(body: bytes) -> int:
+    """How many tasks a request holds; none if the request as a whole is not well."""
+    try:
+        return len(parse_collection(body))
+    except ServiceError:
+        return 0
+
+
 def check_open(job: Job) -> None:
     """Whether a job takes tasks.
 

@@ -4,11 +4,12 @@ A shell (the HTTP server, a virtual clock, a plain call) does with each request,
 
 1. ``plan = service.plan(...)`` as soon as the head of the request is there;
 2. read the body, or only ``plan.read_bytes`` of it and then cut the connection, which ends it;
-3. cut the connection if ``plan.hang_up``, and go on all the same: nobody will see the answer;
-4. wait ``plan.process_after_s``;
-5. ``answer = service.answer(plan, body, ...)``: here, and only here, jobs and tasks change;
-6. wait ``plan.answer_after_s``;
-7. send the answer, or cut the connection if it is None.
+3. ``plan = service.schedule(plan, body, ...)``: when the service comes to it, or refuses it;
+4. cut the connection if ``plan.hang_up``, and go on all the same: nobody will see the answer;
+5. wait ``plan.process_after_s``;
+6. ``answer = service.answer(plan, body, ...)``: here, and only here, jobs and tasks change;
+7. wait ``plan.answer_after_s``;
+8. send the answer, or cut the connection if it is None.
 """
 
 from collections.abc import Mapping
@@ -106,12 +107,15 @@ class Plan:
     Attributes:
         call: The request's head.
         fault: What goes wrong with it.
-        scripted: The answer, if a script gave one: nothing is processed then.
+        scripted: The answer, if a script or a lack of capacity gave one: nothing is processed
+            then.
         read_bytes: Read so many bytes of the body, cut the connection and forget the request;
             None to read all of it.
         hang_up: Cut the connection once the body is read; process it all the same.
         process_after_s: How long the request waits to be processed.
         answer_after_s: How long its answer waits to be sent.
+        server_error: The share of its tasks that are answered with ServerError by the capacity,
+            beside those by chance.
     """
 
     call: Call
@@ -121,6 +125,7 @@ class Plan:
     hang_up: bool = False
     process_after_s: float = 0.0
     answer_after_s: float = 0.0
+    server_error: float = 0.0
 
 
 @lru_cache(maxsize=1024)  # A client floods one URL.

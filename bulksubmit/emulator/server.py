@@ -55,6 +55,7 @@ class Server:
         body = await _read(request, plan.read_bytes)
         if body is None or plan.read_bytes is not None:
             return _hang_up(request)
+        plan = self.service.schedule(plan, body, now_s=self._clock())
         if plan.hang_up:
             self._process_late(plan, body)
             return _hang_up(request)

@@ -4,7 +4,7 @@ See ``exchange`` for the order in which a shell goes through a request.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from random import Random
 from typing import Literal, Protocol
@@ -14,9 +14,16 @@ from bulksubmit.core.wire import API_VERSION, encode_entity, encode_results, to_
 from bulksubmit.emulator import answers
 from bulksubmit.emulator.access import Access
 from bulksubmit.emulator.answers import ServiceError, Stamp
-from bulksubmit.emulator.collection import Adder, check_open, look_at, parse_collection
+from bulksubmit.emulator.capacity import Bottleneck, Phase
+from bulksubmit.emulator.collection import (
+    Adder,
+    check_open,
+    count_tasks,
+    look_at,
+    parse_collection,
+)
 from bulksubmit.emulator.exchange import Answer, Call, Operation, Plan, parse_target
-from bulksubmit.emulator.faults import Fault, Faults, TaskScript
+from bulksubmit.emulator.faults import THROTTLING, Fault, Faults, TaskScript
 from bulksubmit.emulator.jobs import change_job, check_job_id, properties_of, read_object
 from bulksubmit.emulator.listing import bad_parameter, list_tasks
 from bulksubmit.emulator.record import Record, Seen
@@ -54,6 +61,7 @@ class Service:
         faults: Faults | None = None,
         script: "Script | Iterable[Fault | Answer | None] | None" = None,
         task_script: TaskScript | None = None,
+        phases: Sequence[Phase] = (),
         unknown_properties: Literal["task", "accept"] = "task",
         auto_terminate_final: bool = True,
         hide_secrets: bool = False,
@@ -68,6 +76,7 @@ class Service:
             script: What goes wrong with which request; a list is gone through by the add
                 collection requests, one each.
             task_script: What goes wrong with which task.
+            phases: How much it can do, and when; none for as much as there is.
             unknown_properties: What a task's unknown property leads to: an error of that
                 ``task``, or nothing. What the service does is not documented.
             auto_terminate_final: A job whose onAllTasksComplete is terminatejob cannot be
@@ -82,6 +91,7 @@ class Service:
         self._access = access
         self._script = None if script is None else _as_script(script)
         self._task_script = task_script
+        self._bottleneck = Bottleneck(phases) if phases else None
         self._checker = Checker(allow_unknown=unknown_properties == "accept")
         self._auto_terminate_final = auto_terminate_final
         self._hide_secrets = hide_secrets
@@ -157,6 +167,35 @@ class Service:
         slow_s = self.faults.slow_s if fault is Fault.SLOW else 0.0
         return Plan(call, fault, process_after_s=latency_s, answer_after_s=slow_s)
 
+    def schedule(self, plan: Plan, body: bytes, *, now_s: float) -> Plan:
+        """Give a request its turn, now that its body is there.
+
+        Only add collection needs any of the capacity; what a fault or a script throttles
+        never comes that far.
+
+        Args:
+            plan: What was to be done with it; not one that leaves out part of the body.
+            body: The whole body.
+            now_s: The time, as POSIX time.
+        """
+        if (
+            self._bottleneck is None
+            or plan.call.operation is not Operation.ADD_TASK_COLLECTION
+            or plan.scripted is not None
+            or plan.fault in THROTTLING
+        ):
+            return plan
+        turn = self._bottleneck.take(count_tasks(body), len(body), now_s=now_s, random=self._random)
+        after_s = plan.process_after_s + turn.after_s
+        if turn.fault is None:
+            share = turn.capacity.server_error
+            return replace(plan, process_after_s=after_s, server_error=share)
+        stamp = self._stamp(plan.call, now_s + after_s)
+        faults = Faults(retry_after_s=turn.capacity.retry_after_s or 0)
+        # Where the connection is cut, the answer stands for none, and for nothing processed.
+        scripted = answers.failure(stamp, turn.fault, faults) or answers.page(stamp, 502, "")
+        return replace(plan, fault=turn.fault, scripted=scripted, process_after_s=after_s)
+
     def answer(self, plan: Plan, body: bytes, *, now_s: float) -> Answer | None:
         """Process a request, whole; this is when it takes effect.
 
@@ -217,7 +256,11 @@ class Service:
     def _add_collection(self, plan: Plan, body: bytes, stamp: Stamp) -> tuple[Answer, int]:
         tasks = parse_collection(body)
         job = self.job(plan.call.target.job_id)
-        adder = Adder(job, stamp, self.faults, plan.fault, self._task_script, self._random)
+        faults = self.faults
+        if plan.server_error:
+            share = min(1.0 - faults.server_error_added, faults.server_error + plan.server_error)
+            faults = replace(faults, server_error=share)
+        adder = Adder(job, stamp, faults, plan.fault, self._task_script, self._random)
         check_open(job)
         results = adder.add(look_at(tasks, self._checker, job))
         return answers.entity(stamp, encode_results(stamp.origin, job.id, results)), len(tasks)

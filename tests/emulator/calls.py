@@ -37,6 +37,7 @@ def call(
     plan = service.plan(method, target, sent, now_s=now_s)
     if plan.read_bytes is not None:
         return None
+    plan = service.schedule(plan, body, now_s=now_s)
     return service.answer(plan, body, now_s=now_s + plan.process_after_s)
 
 

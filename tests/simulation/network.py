@@ -173,6 +173,7 @@ class Wire:
         if plan.read_bytes is not None:
             exchanged.done.set()
             return
+        plan = self.service.schedule(plan, body, now_s=_now_s())
         if plan.hang_up:
             exchanged.done.set()
         await anyio.sleep(plan.process_after_s)
