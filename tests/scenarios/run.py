@@ -28,7 +28,7 @@ from tests.simulation.network import EPOCH_S, JOB_ID, Wire
 from tests.virtual import run_virtual
 
 FOLDER = Path(__file__).parents[2] / "configs" / "scenarios"
-_BLOCK_BYTES = 1_000_000
+_REQUESTS_A_BLOCK = 5
 
 
 def scenarios() -> Iterator[Scenario]:
@@ -60,7 +60,7 @@ class Made(Blocks):
     async def read(self, admit: Admit, done: Done | None = None) -> None:
         assert done is None
         load = self._load
-        step = max(load.tasks_per_request, _BLOCK_BYTES // load.task_bytes)
+        step = _REQUESTS_A_BLOCK * load.tasks_per_request
         for begin in range(0, load.tasks, step):
             ordinals = range(begin, min(begin + step, load.tasks))
             tasks = [self._task(ordinal) for ordinal in ordinals]
