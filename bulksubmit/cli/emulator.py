@@ -18,7 +18,7 @@ from bulksubmit.cli import KEY_VARIABLE, run_async
 from bulksubmit.service.endpoint import is_loopback
 
 if TYPE_CHECKING:
-    from bulksubmit.emulator import Faults, Service
+    from bulksubmit.emulator import Faults, Phase, Service
 
 
 # Each is a rate of the emulator's Faults, under the same name.
@@ -117,6 +117,11 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with the account's key. Without any, one is made up and printed.",
 )
+@click.option(
+    "--scenario",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A scenario file: how much the service can do, and when; see configs/scenarios.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides all chance.")
 @click.option(
     "--latency-ms",
@@ -182,6 +187,7 @@ def emulator(
     job_files: tuple[Path, ...],
     account_name: str,
     account_key_file: Path | None,
+    scenario: Path | None,
     seed: int,
     unknown_properties: Literal["task", "accept"],
     auto_terminate_revocable: bool,
@@ -201,6 +207,7 @@ def emulator(
         random=Random(seed),  # noqa: S311  Repeatable on purpose.
         access=Access(account_name, base64.b64decode(key)),
         faults=_faults(options),
+        phases=_phases(scenario),
         unknown_properties=unknown_properties,
         auto_terminate_final=not auto_terminate_revocable,
         hide_secrets=hide_secrets,
@@ -277,6 +284,16 @@ def _faults(options: Mapping[str, Any]) -> "Faults":
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _phases(path: Path | None) -> "Sequence[Phase]":
+    """How much the service can do by a scenario file."""
+    from bulksubmit.emulator.scenario import ScenarioError, read_scenario  # noqa: PLC0415  As above.
+
+    try:
+        return read_scenario(path).phases if path is not None else ()
+    except ScenarioError as error:
+        raise click.BadParameter(str(error), param_hint="--scenario") from error
 
 
 async def _serve(service: "Service", host: str, port: int, announce: Callable[[str], None]) -> None:

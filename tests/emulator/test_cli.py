@@ -113,6 +113,32 @@ def test_jobs_and_rules_of_the_command_line(tmp_path: Path) -> None:
     assert (status, orjson.loads(answer)["value"][0]["status"]) == (200, "Success")
 
 
+def test_a_scenario_is_served(tmp_path: Path) -> None:
+    """How much the service can do comes from a file, beside what the flags say."""
+    path = tmp_path / "slow.toml"
+    path.write_text("[service]\nlatency_ms = 60\nserver_error = 1\n[load]\ntasks = 1\n[expect]\n")
+    with running("--scenario", str(path), "--latency-ms", "60") as process:
+        line = read_line(process)
+        begun_s = time.monotonic()
+        status, answer = send_signed(line["endpoint"], line["account"], line["key"], make_body("a"))
+        took_s = time.monotonic() - begun_s
+
+    assert (status, orjson.loads(answer)["value"][0]["status"]) == (200, "ServerError")
+    assert took_s >= 0.12
+
+
+def test_a_file_that_is_no_scenario(tmp_path: Path) -> None:
+    """The file is named, and what would be right."""
+    path = tmp_path / "limit.toml"
+    path.write_text("[service]\nparalel = 16\n[load]\ntasks = 1\n[expect]\n")
+
+    result = CliRunner().invoke(emulator, ["--scenario", str(path)], env={KEY_VARIABLE: None})
+
+    assert result.exit_code == 2
+    output = " ".join(result.output.split())
+    assert "--scenario: limit.toml: service.paralel: unknown; did you mean parallel?" in output
+
+
 def test_a_given_key_is_not_shown() -> None:
     """The key of the environment is taken, and not printed."""
     with running(key=GIVEN_KEY) as process:
@@ -152,6 +178,7 @@ def test_a_key_from_a_file_goes_first(tmp_path: Path) -> None:
         (["--job-json", "missing"], "does not exist"),
         (["--unknown-properties", "refuse"], "not one of"),
         (["--account-key-file", "missing"], "does not exist"),
+        (["--scenario", "missing"], "does not exist"),
     ],
 )
 def test_bad_usage(arguments: list[str], message: str) -> None:
