@@ -182,6 +182,7 @@ class Journal:
         places: Where the source's blocks begin, in order.
         held: As in Look.
         file_of: Names the file of an item of the source; set by whoever reads it.
+        wrote_s: How long was spent on writing, up to now.
     """
 
     def __init__(self, folder: Path, clock: Callable[[], float]) -> None:
@@ -217,6 +218,7 @@ class Journal:
         self.settled, self.existed, self.places = found.settled, found.existed, found.places
         self.held = found.held
         self.file_of: Callable[[int], str] = lambda _: ""
+        self.wrote_s = 0.0
         self._exceptions: list[tuple[object, ...]] = []
         self._places: list[Place] = []
         self._sent_below = self._marked_from = self.doubt_below
@@ -278,6 +280,7 @@ class Journal:
             # Into the file itself: with the log cut off or gone the mark would fall back.
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         self.doubt_below, self._marked_from, self._marked_s = mark, end, now_s
+        self.wrote_s += self._clock() - now_s
 
     def record(
         self, outcomes: Sequence[Outcome], others: Sequence[Outcome], *, in_order: bool
@@ -322,7 +325,7 @@ class Journal:
         Raises:
             JournalError: if it cannot be written; the group stays open.
         """
-        db = self._db
+        db, began_s = self._db, self._clock()
         changed = self.settled.changed | self.existed.changed
         blocks = [(n, self.settled.block(n), self.existed.block(n)) for n in changed]
         places = [astuple(place) for place in self._places]
@@ -332,6 +335,7 @@ class Journal:
             db.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?, ?)", _digested(places))
             _update_run(db, **asdict(counts))
         self._committed_s = self._clock()
+        self.wrote_s += self._committed_s - began_s
         for written in (self.settled.changed, self.existed.changed, self._exceptions, self._places):
             written.clear()
 
@@ -386,6 +390,7 @@ class NoJournal:
     doubt_below = 0
     places: Sequence[Place] = ()
     held: str | None = None
+    wrote_s = 0.0
 
     def __init__(self) -> None:
         self.settled = Bitmap()

@@ -18,6 +18,7 @@ from bulksubmit.core.model import (
     Reply,
     Send,
     Wait,
+    Why,
 )
 from bulksubmit.core.reconciler import Reconciler
 from bulksubmit.errors import ServiceRefused
@@ -62,7 +63,8 @@ class Limit(Protocol):
 
     Attributes:
         value: At least 1; may change at any time.
-        bound: Whose limit it is, for the operator.
+        bound: Whose limit it is: ``user``, ``finding`` (it may still rise), or why the service
+            does not answer more any better: ``throttled``, ``slow``, ``failing``.
     """
 
     @property
@@ -81,6 +83,26 @@ class Limit(Protocol):
 
     def ended(self, attempt: Attempt, reply: Reply, *, now_s: float) -> None:
         """Its reply has come."""
+
+
+class Stopwatch(Protocol):
+    """Told what the pool waits for."""
+
+    def wait(self, why: Why, bound: str, *, opens_s: float, now_s: float) -> None:
+        """From now on the pool waits.
+
+        Args:
+            why: What for.
+            bound: Of PLACES and PACE: the limit's, or ``consumer``, whose outcomes have places.
+            opens_s: Of PACE: when the next attempt may go.
+            now_s: Now.
+        """
+
+    def work(self, now_s: float) -> None:
+        """From now on it does not."""
+
+    def stop(self, now_s: float) -> None:
+        """It sends nothing any more."""
 
 
 class Signal:
@@ -120,6 +142,7 @@ class Pool:
         reader: Reader,
         limit: Limit,
         *,
+        stopwatch: Stopwatch,
         before: Callable[[Attempt], None],
         record: Record,
         deliver: Callable[[list[Outcome]], Awaitable[None]],
@@ -132,13 +155,14 @@ class Pool:
             transport: Posts.
             reader: Reads back.
             limit: On what is in flight.
+            stopwatch: Told what it waits for.
             before: Told of an attempt before it is sent.
             record: Takes note of outcomes, at once.
             deliver: Hands outcomes on; while it waits, the place of their attempt or read-back
                 stays taken, so that a slow consumer slows the run.
             drain_s: How long answers are waited for once the pool is stopped.
         """
-        self._reconciler, self._limit = reconciler, limit
+        self._reconciler, self._limit, self._stopwatch = reconciler, limit, stopwatch
         self._transport, self._reader = transport, reader
         self._before, self._record, self._deliver = before, record, deliver
         self._drain_s = drain_s
@@ -172,16 +196,18 @@ class Pool:
         async with anyio.create_task_group() as deliveries, anyio.create_task_group() as posts:
             self._posts = posts.cancel_scope
             converged = await self._send_all(posts, deliveries)
+            self._stopwatch.stop(anyio.current_time())
             if not converged:
                 posts.cancel_scope.deadline = anyio.current_time() + self._drain_s
 
     async def _send_all(self, posts: TaskGroup, deliveries: TaskGroup) -> bool:
         while not self._stopped:
             now_s = anyio.current_time()
+            opens_s = self._limit.opens_s(now_s)
             step = self._reconciler.next_step(
                 now_s=now_s,
                 in_flight_max=self._limit.value - self._delivering,
-                opens_s=self._limit.opens_s(now_s),
+                opens_s=opens_s,
             )
             match step:
                 case Send(attempt):
@@ -190,8 +216,12 @@ class Pool:
                     posts.start_soon(self._post, attempt, deliveries)
                 case ReadBack():
                     posts.start_soon(self._read_back, step, deliveries)
-                case Wait(until_s):
+                case Wait(until_s, why):
+                    room = why is Why.PLACES and self._reconciler.in_flight < self._limit.value
+                    bound = "consumer" if room else self._limit.bound
+                    self._stopwatch.wait(why, bound, opens_s=opens_s, now_s=now_s)
                     await self.work.wait(until_s)
+                    self._stopwatch.work(anyio.current_time())
                 case GiveUp(reason):
                     self.gave_up = reason
                     return False

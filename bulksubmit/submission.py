@@ -1,7 +1,9 @@
 """The straight line: source ─▶ reconciler ⇄ pool ─▶ service, and outcomes on their way out."""
 
 import math
+import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from random import Random
@@ -26,9 +28,11 @@ from bulksubmit.errors import (
     SourceError,
 )
 from bulksubmit.intake import Intake
+from bulksubmit.observe.causes import Asked
 from bulksubmit.observe.files import Files
 from bulksubmit.observe.progress import Progress
 from bulksubmit.observe.report import Report, Tally
+from bulksubmit.observe.speed import Speed
 from bulksubmit.pool import Limit, Pool
 from bulksubmit.producer.source import Block, Done, Source
 from bulksubmit.runs import Run
@@ -73,11 +77,20 @@ def _reconciler_for(
     )
 
 
-def _limit_for(settings: Settings, observer: Observer) -> Limit:
-    rate = MaxRate(settings.max_rate or math.inf)
+def _limit_for(settings: Settings, rate: MaxRate, observer: Observer) -> Limit:
     if settings.concurrency == "auto":
         return AdaptiveLimit(settings.concurrency_max, rate=rate, observer=observer)
     return FixedLimit(settings.concurrency, rate=rate)
+
+
+def _asked(settings: Settings) -> Asked:
+    auto = settings.concurrency == "auto"
+    return Asked(
+        concurrency=settings.concurrency_max if auto else int(settings.concurrency),
+        auto=auto,
+        max_rate=settings.max_rate,
+        buffer_bytes_max=settings.buffer_bytes_max,
+    )
 
 
 class Submission:
@@ -95,6 +108,7 @@ class Submission:
         tally: Tally,
         random: Random,
         limit: Limit | None = None,
+        cpu_s: Callable[[], float] = time.process_time,
     ) -> None:
         """Wire the parts.
 
@@ -108,6 +122,7 @@ class Submission:
             tally: Counts; told of each event by the observer.
             random: For jitter.
             limit: On what is in flight; None for what the settings say.
+            cpu_s: How long this process has kept a core busy.
         """
         self._source, self._service, self._settings = source, service, settings
         self._job_id, self._observer, self._tally = job_id, observer, tally
@@ -130,12 +145,22 @@ class Submission:
         self._reconciler = _reconciler_for(
             settings, random=random, observer=observer, doubt_below=self._journal.doubt_below
         )
-        self._limit = limit or _limit_for(settings, observer)
+        rate = MaxRate(settings.max_rate or math.inf)
+        self._limit = limit or _limit_for(settings, rate, observer)
+        self._speed = tally.speed = Speed(
+            _asked(settings),
+            anyio.current_time,
+            rate_opens_s=rate.opens_s,
+            disk_s=lambda: self._journal.wrote_s + self._files.wrote_s,
+            cpu_s=cpu_s,
+        )
+        tally.limit = self._limit.value
         self._pool = Pool(
             self._reconciler,
             service,
             TaskReader(service),
             self._limit,
+            stopwatch=self._speed,
             before=self._journal.will_send,
             record=self._record,
             deliver=self._deliver,
@@ -268,7 +293,9 @@ class Submission:
         tasks, after = block.tasks, block.after
         invalid = self._intake.look_at(block)
         while not self._has_room(sum([len(task.body) for task in tasks])):
+            self._speed.full = True
             await self._pool.room.wait()
+        self._speed.full = False
         counts = self._tally.counts
         counts.total, self._place = max(counts.total, after.ordinal), after
         self._journal.place(after)
@@ -427,6 +454,7 @@ class Submission:
         return Progress(
             report=self.report,
             in_flight=self._reconciler.in_flight,
+            limited_by=self._speed.recently,
             retrying=self._reconciler.retrying,
             read=self._place,
             bytes_read=self._source.bytes_read,

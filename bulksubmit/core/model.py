@@ -369,6 +369,17 @@ class ReadBack:
     one_by_one: bool
 
 
+class Why(StrEnum):
+    """Why there is nothing to send now; of several reasons the one to be dealt with first."""
+
+    PLACES = "places"  # As many are in flight as may be.
+    HELD = "held"  # The service wants it so, or does not answer well: all wait.
+    PACE = "pace"  # It is too soon after the last one.
+    SOURCE = "source"  # No full collection has been read; more will come.
+    RETRIES = "retries"  # All that is left is to be sent again, or read back, and not yet.
+    REPLIES = "replies"  # All that is left is in flight.
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing to send now.
@@ -376,9 +387,11 @@ class Wait:
     Attributes:
         until_s: When to ask again, unless tasks were admitted or settled before; may be
             infinite.
+        why: Why not.
     """
 
     until_s: float
+    why: Why
 
 
 @dataclass(frozen=True, slots=True)

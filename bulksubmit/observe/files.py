@@ -1,6 +1,7 @@
 """The rejects file and the results file: NDJSON, written as tasks settle."""
 
 import os
+import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -26,6 +27,7 @@ class OutcomeFile:
 
     Attributes:
         path: Where; None if nothing was ever written and no path was asked for.
+        wrote_s: How long was spent on writing, up to now.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class OutcomeFile:
         self._file: int | None = None
         self._holds_rows = False
         self._error: str | None = None
+        self.wrote_s = 0.0
         if not lazy:
             self._open()
 
@@ -74,6 +77,7 @@ class OutcomeFile:
         if self._file is None:
             self._open()
         assert self._file is not None
+        began_s = time.monotonic()
         try:
             # After an error no more: the last row may be cut, and the next would run on in it.
             while rows and not self._error:
@@ -81,6 +85,7 @@ class OutcomeFile:
                 self._holds_rows = True
         except OSError as error:
             self._error = error.strerror
+        self.wrote_s += time.monotonic() - began_s
         if self._error:
             raise OutputError(f"{self._path} cannot be written: {self._error}")
 
@@ -184,6 +189,11 @@ class Files:
     def rejects_path(self) -> str | None:
         """The rejects file, if it was made."""
         return self._rejects.path
+
+    @property
+    def wrote_s(self) -> float:
+        """How long was spent on writing, up to now."""
+        return self._rejects.wrote_s + (self._results.wrote_s if self._results else 0.0)
 
     def record(self, outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> None:
         """Write what belongs into each.

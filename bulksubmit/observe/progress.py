@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 
 from bulksubmit.core.account import Place
-from bulksubmit.observe.report import Report
+from bulksubmit.observe.causes import WORDS
+from bulksubmit.observe.report import Report, shown_limit
+from bulksubmit.observe.speed import Limited
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +15,7 @@ class Progress:
     Attributes:
         report: The account up to now.
         in_flight: Attempts that await their reply.
+        limited_by: What limits the speed at present; None if it is too early to say.
         retrying: Tasks sent before that wait to be sent again.
         read: How far the source was read.
         bytes_read: How much of it, in bytes; of a compressed file, compressed.
@@ -21,6 +24,7 @@ class Progress:
 
     report: Report
     in_flight: int
+    limited_by: Limited | None
     retrying: int
     read: Place
     bytes_read: int
@@ -45,7 +49,8 @@ class Progress:
 def progress_line(progress: Progress) -> str:
     """The line for a person.
 
-    For example: ``42% · 42,000 of ~100,000 settled · 9,800/s · 16 in flight · 6 s left``.
+    For example: ``42% · 42,000 of ~100,000 settled · 9,800/s · 12 in flight, limit 12.4 (throttled)
+    · 6 s left · limited by the service (throttled)``.
     """
     report, expected = progress.report, progress.expected
     about = "" if report.source_complete else "~"
@@ -59,12 +64,21 @@ def progress_line(progress: Progress) -> str:
     for count, word in ((report.rejected, "rejected"), (progress.retrying, "retrying")):
         if count:
             parts.append(f"{count:,} {word}")
-    parts += [f"{report.tasks_per_s:,.0f}/s", f"{progress.in_flight} in flight"]
+    parts += [f"{report.tasks_per_s:,.0f}/s", f"{progress.in_flight} in flight{_limit(report)}"]
     if report.throttled_requests:
         parts.append(f"{100 * report.throttled_requests / report.requests:.1f}% throttled")
     if expected and report.tasks_per_s and progress.settled < expected:
         parts.append(f"{_duration((expected - progress.settled) / report.tasks_per_s)} left")
+    if progress.limited_by:  # Last, because a narrow terminal cuts it off.
+        parts.append(f"limited by {WORDS[progress.limited_by.cause]}")
     return " · ".join(parts)
+
+
+def _limit(report: Report) -> str:
+    if report.limit is None:
+        return ""
+    reason = f" ({report.limit_reason})" if report.limit_reason else ""
+    return f", limit {shown_limit(report)}{reason}"
 
 
 def _duration(seconds: float) -> str:

@@ -1,11 +1,13 @@
 """The account of a run: what was read, and what became of it."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 from bulksubmit.core.account import Counts
-from bulksubmit.core.events import Event, RequestEnded, SourceRead
+from bulksubmit.core.events import Event, LimitChanged, RequestEnded, SourceRead
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import (
     BulkSubmitError,
@@ -15,6 +17,10 @@ from bulksubmit.errors import (
     ServiceUnreachable,
     SettingsError,
 )
+from bulksubmit.observe.causes import advice
+
+if TYPE_CHECKING:
+    from bulksubmit.observe.speed import Speed
 
 
 class ExitCode(IntEnum):
@@ -89,6 +95,14 @@ class Report:
         bytes_sent: Of the attempts' bodies.
         elapsed_s: Since the start of the run.
         tasks_per_s: Settled tasks over elapsed_s.
+        limit: How many attempts may be in flight; below 1, with pauses between them. None if
+            nothing was to be sent.
+        limit_reason: Why it is that many; None if it has never changed.
+        limit_raised: How often the limit was raised.
+        limit_cut: How often it was cut, by reason.
+        limited_by: What limited the speed most, a Cause; None if the run was too short to say.
+        limited_share: For so much of the time, 0 to 1.
+        advice: The one thing to do about it.
         rejects_path: Where the rejected tasks are, if there are any.
         journal_path: Where the run's journal is, if it has one.
         exit_code: What the process should say.
@@ -113,6 +127,13 @@ class Report:
     bytes_sent: int
     elapsed_s: float
     tasks_per_s: float
+    limit: float | None
+    limit_reason: str | None
+    limit_raised: int
+    limit_cut: Mapping[str, int]
+    limited_by: str | None
+    limited_share: float | None
+    advice: str | None
     rejects_path: str | None
     journal_path: str | None
     exit_code: int
@@ -126,11 +147,20 @@ class Report:
         return values
 
 
+def shown_limit(report: Report) -> str:
+    """The limit for a person: ``0.25``, ``15.4``, ``100``."""
+    limit = report.limit or 0.0
+    return f"{round(limit, 1 if limit >= 1 else 2):,g}"
+
+
 class Tally:
     """Counts what happens: an observer of events, and a recorder of outcomes.
 
     Attributes:
         counts: Up to now.
+        limit: How many attempts may be in flight.
+        limit_reason: Why it is that many; None if it has never changed.
+        speed: What limits it; told of each attempt. Set, like the limit, by whoever has a pool.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -142,6 +172,10 @@ class Tally:
         self._clock, self._started_s = clock, clock()
         self._settled_before, self._requests_before = 0, 0
         self.counts = Counts()
+        self.limit: float | None = None
+        self.limit_reason: str | None = None
+        self._limit_raised, self._limit_cut = 0, Counter[str]()
+        self.speed: Speed | None = None
 
     def go_on(self, counts: Counts) -> None:
         """Go on from what earlier processes of the run counted; the rate is this process's."""
@@ -156,6 +190,14 @@ class Tally:
                 self.counts.retried_requests += event.resent > 0
                 self.counts.throttled_requests += event.reply == "throttled"
                 self.counts.bytes_sent += event.bytes_sent
+                if self.speed:
+                    self.speed.ended(event)
+            case LimitChanged(old, new, reason):
+                self.limit, self.limit_reason = new, reason
+                if new < old:
+                    self._limit_cut[reason] += 1
+                else:
+                    self._limit_raised += 1
             case SourceRead():
                 self.counts.source_complete = True
 
@@ -198,6 +240,8 @@ class Tally:
         if error or converged:
             sent_here = counts.requests - self._requests_before
             code = exit_code(error, requests=sent_here, rejected=counts.rejected)
+        rate = round(settled_here / elapsed_s, 1) if elapsed_s else 0.0
+        limited = self.speed.altogether if self.speed else None
         return Report(
             run_id=run_id,
             job_id=job_id,
@@ -206,7 +250,16 @@ class Tally:
             in_doubt=in_doubt,
             **asdict(counts),
             elapsed_s=round(elapsed_s, 3),
-            tasks_per_s=round(settled_here / elapsed_s, 1) if elapsed_s else 0.0,
+            tasks_per_s=rate,
+            limit=self.limit,
+            limit_reason=self.limit_reason,
+            limit_raised=self._limit_raised,
+            limit_cut=dict(self._limit_cut),
+            limited_by=limited.cause.value if limited else None,
+            limited_share=round(limited.share, 2) if limited else None,
+            advice=advice(limited.cause, self.speed.asked, tasks_per_s=rate)
+            if limited and self.speed
+            else None,
             rejects_path=rejects_path,
             journal_path=journal_path,
             exit_code=int(code),

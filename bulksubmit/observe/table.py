@@ -1,6 +1,7 @@
 """The report for a person: what was asked, what happened, and what to do next."""
 
-from bulksubmit.observe.report import ExitCode, Report
+from bulksubmit.observe.causes import WORDS, Cause
+from bulksubmit.observe.report import ExitCode, Report, shown_limit
 
 
 def report_table(report: Report) -> str:
@@ -22,6 +23,10 @@ def report_table(report: Report) -> str:
         ("sent", f"{report.bytes_sent / 1e6:,.1f} MB"),
         ("took", f"{report.elapsed_s:,.1f} s, {report.tasks_per_s:,.0f} tasks/s"),
     ]
+    if report.limit is not None and report.requests:
+        rows.append(("limit", _limit(report)))
+    if report.limited_by:
+        rows.append(("speed", _speed(report)))
     if report.rejects_path:
         rows.append(("rejects", report.rejects_path))
     if report.journal_path:
@@ -51,6 +56,25 @@ def _requests(report: Report) -> str:
     if report.throttled_requests:
         parts.append(f"{report.throttled_requests:,} throttled")
     return ", ".join(parts)
+
+
+def _limit(report: Report) -> str:
+    parts = [f"{shown_limit(report)} in flight"]
+    if report.limit_raised:
+        parts.append(f"raised {_times(report.limit_raised)}")
+    if report.limit_cut:
+        reasons = [f"{reason} {_times(count)}" for reason, count in report.limit_cut.items()]
+        parts.append(f"cut: {', '.join(reasons)}")
+    return "; ".join(parts)
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
+
+
+def _speed(report: Report) -> str:
+    words, share = WORDS[Cause(report.limited_by or "")], report.limited_share or 0.0
+    return f"limited by {words} for {100 * share:.0f} % of the time: {report.advice}"
 
 
 def _advice(report: Report) -> str | None:

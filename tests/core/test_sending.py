@@ -13,6 +13,7 @@ from bulksubmit.core.model import (
     Throttled,
     Verdict,
     Wait,
+    Why,
 )
 from bulksubmit.core.reconciler import Reconciler
 from bulksubmit.core.wire import encode_collection
@@ -46,7 +47,7 @@ def test_an_empty_source_converges() -> None:
     Without tasks there is nothing to do until the source is sealed, and then all is done.
     """
     reconciler = make_reconciler(sealed=False)
-    assert reconciler.next_step(now_s=0.0, in_flight_max=1) == Wait(math.inf)
+    assert reconciler.next_step(now_s=0.0, in_flight_max=1) == Wait(math.inf, Why.SOURCE)
 
     reconciler.seal()
 
@@ -322,7 +323,8 @@ def test_a_slow_source_is_no_failure() -> None:
     reconciler = make_reconciler(sealed=False, retry_timeout_s=60.0)
     for now_s in (0.0, 1_000.0, 2_000.0):
         first = int(now_s)
-        assert reconciler.next_step(now_s=now_s, in_flight_max=1) == Wait(math.inf)
+        step = reconciler.next_step(now_s=now_s, in_flight_max=1)
+        assert step == Wait(math.inf, Why.SOURCE)
         reconciler.admit(make_tasks(1, first=first))
         assert waits(reconciler, now_s + 500.0) == now_s + 500.25
         attempt = sent(reconciler, now_s + 600.0)

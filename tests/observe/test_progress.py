@@ -11,6 +11,7 @@ from bulksubmit.observe.log import log_to
 from bulksubmit.observe.progress import Progress, progress_line
 from bulksubmit.observe.report import Report
 from bulksubmit.observe.screen import Screen
+from bulksubmit.observe.speed import Limited
 from tests.observe.test_report import report, request_ended
 
 
@@ -19,11 +20,12 @@ def progress(
     *,
     in_flight: int = 0,
     retrying: int = 0,
+    limited_by: Limited | None = None,
     bytes_read: int = 0,
     bytes_total: int | None = None,
 ) -> Progress:
     read = Place(so_far.total, bytes_read, so_far.total + 1)
-    return Progress(so_far, in_flight, retrying, read, bytes_read, bytes_total)
+    return Progress(so_far, in_flight, limited_by, retrying, read, bytes_read, bytes_total)
 
 
 # --- The line ------------------------------------------------------------------------------------

@@ -262,6 +262,8 @@ def make_submission(
     settings: Settings | None = None,
     observer: Callable[[Event], None] = lambda _: None,
     work: Run | None = None,
+    *,
+    cpu_s: Callable[[], float] = lambda: 0.0,
 ) -> Submission:
     """A submission on the running loop; the same jitter each time.
 
@@ -271,6 +273,7 @@ def make_submission(
         settings: How.
         observer: Told of each event.
         work: The run; None for one without a journal.
+        cpu_s: How long the process has kept a core busy.
     """
     tally = Tally(anyio.current_time)
 
@@ -288,6 +291,7 @@ def make_submission(
         observer=tell,
         tally=tally,
         random=Random(1),
+        cpu_s=cpu_s,
     )
 
 

@@ -12,11 +12,15 @@ from bulksubmit.core.model import Attempt, Lost, Outcome, Reply, Throttled, Verd
 from bulksubmit.core.pacing import FixedLimit
 from bulksubmit.core.reconciler import Reconciler
 from bulksubmit.errors import NotConverged, Refusal, ServiceRefused
+from bulksubmit.observe.causes import Asked
+from bulksubmit.observe.speed import Speed
 from bulksubmit.pool import Pool, Record, Signal
 from bulksubmit.verify import TaskReader
 from tests.core.helpers import answered, make_reconciler, make_tasks
 from tests.shell.doubles import FakeService, adds, exists
 from tests.virtual import START_S, run_virtual
+
+ASKED = Asked(concurrency=1, auto=False, max_rate=None, buffer_bytes_max=2**25)
 
 
 class Kept:
@@ -52,6 +56,7 @@ def make_pool(
         service,
         TaskReader(service),
         FixedLimit(limit),
+        stopwatch=Speed(ASKED, anyio.current_time),
         before=before,
         record=record or kept.record,
         deliver=kept.deliver,

@@ -1,0 +1,195 @@
+"""What limits the speed: the sum, by cause, of the time in which nothing can be sent.
+
+The pool says when it begins to wait, and why; the time in between it works, which is CPU time.
+Time is cut into slices of a second or more, and in each the machine comes first: waiting for a
+reply looks the same whether it has not come, or lies in a socket because nobody had time to read.
+
+    disk    a third of the slice was spent on writing
+    CPU     nine tenths of a core were busy
+    else    as the pool says
+"""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from bulksubmit.core.events import RequestEnded
+from bulksubmit.core.model import Why
+from bulksubmit.observe.causes import Asked, Cause
+
+SLICE_S = 1.0
+RECENT_S = 10.0
+TOLD_S_MIN = 2.0  # What can be said of less than this is noise.
+DISK_SHARE = 1 / 3
+CPU_SHARE = 0.9
+# Of the last replies; with so many bad ones a limit that the user has fixed is no bound any more.
+BAD_SHARE, REPLIES = 0.05, 50
+
+
+@dataclass(frozen=True, slots=True)
+class Limited:
+    """What limited the speed most.
+
+    Attributes:
+        cause: What.
+        share: Of the time.
+    """
+
+    cause: Cause
+    share: float
+
+
+class Speed:
+    """Sums up what the pool waits for.
+
+    Attributes:
+        asked: The user's bounds.
+        full: The source has more, and there is no room in memory.
+    """
+
+    def __init__(
+        self,
+        asked: Asked,
+        clock: Callable[[], float],
+        *,
+        rate_opens_s: Callable[[float], float] = lambda now_s: now_s,
+        disk_s: Callable[[], float] = lambda: 0.0,
+        cpu_s: Callable[[], float] = time.process_time,
+    ) -> None:
+        """Start with nothing.
+
+        Args:
+            asked: The user's bounds.
+            clock: The time in seconds; the pool's.
+            rate_opens_s: When the user's bound on the rate lets the next tasks go.
+            disk_s: How long was spent on writing, up to now.
+            cpu_s: The same of this process on any core.
+        """
+        self.asked = asked
+        self._clock, self._rate_opens_s = clock, rate_opens_s
+        self._disk_s, self._cpu_s = disk_s, cpu_s
+        self._state: Cause | None = None  # None before the pool's first word, and after its last.
+        self._since_s = 0.0
+        self._slice = _Seconds()
+        self._slice_from_s = self._disk_from_s = self._cpu_from_s = 0.0
+        self._recent: deque[tuple[float, Mapping[Cause, float]]] = deque()  # By their ends.
+        self._total = _Seconds()
+        self._reply, self._bad_share, self._bad = "", 0.0, Cause.FAILING
+        self.full = False
+
+    # --- What happens --------------------------------------------------------------------------
+
+    def wait(self, why: Why, bound: str, *, opens_s: float, now_s: float) -> None:
+        """From now on the pool waits; see Stopwatch."""
+        self._turn(self._cause(why, bound, opens_s, now_s), now_s)
+
+    def work(self, now_s: float) -> None:
+        """From now on it sends."""
+        self._turn(Cause.CPU, now_s)
+
+    def stop(self, now_s: float) -> None:
+        """It sends nothing any more."""
+        self._turn(None, now_s)
+
+    def ended(self, event: RequestEnded) -> None:
+        """The reply to an attempt has come."""
+        self._reply = event.reply
+        bad = event.reply in {"throttled", "lost"}
+        if bad:
+            self._bad = Cause.THROTTLED if event.reply == "throttled" else Cause.FAILING
+        self._bad_share += (bad - self._bad_share) / REPLIES
+
+    def _cause(self, why: Why, bound: str, opens_s: float, now_s: float) -> Cause:
+        match why:
+            case Why.PACE if self._rate_opens_s(now_s) >= opens_s:
+                return Cause.MAX_RATE
+            case Why.PLACES | Why.PACE if bound != "user":
+                return Cause(bound)
+            case Why.PLACES | Why.PACE:
+                return self._bad if self._bad_share > BAD_SHARE else Cause.CONCURRENCY
+            case Why.HELD:
+                return Cause.THROTTLED if self._reply == "throttled" else Cause.FAILING
+            case Why.SOURCE:
+                return Cause.BUFFER if self.full else Cause.SOURCE
+            case Why.RETRIES:
+                return Cause.RETRIES
+            case Why.REPLIES:
+                return Cause.REPLIES
+
+    def _turn(self, state: Cause | None, now_s: float) -> None:
+        if self._state is None:
+            self._begin_slice(now_s)
+        else:
+            self._slice[self._state] += now_s - self._since_s
+            if state is None or now_s >= self._slice_from_s + SLICE_S:
+                self._end_slice(now_s)
+        self._state, self._since_s = state, now_s
+
+    def _begin_slice(self, now_s: float) -> None:
+        self._slice_from_s, self._slice = now_s, _Seconds()
+        self._disk_from_s, self._cpu_from_s = self._disk_s(), self._cpu_s()
+
+    def _end_slice(self, now_s: float) -> None:
+        ended = self._judged(self._slice)
+        for cause, seconds in ended.items():
+            self._total[cause] += seconds
+        self._recent.append((now_s, ended))
+        while self._recent[0][0] <= now_s - RECENT_S:
+            self._recent.popleft()
+        self._begin_slice(now_s)
+
+    def _judged(self, waited: Mapping[Cause, float]) -> Mapping[Cause, float]:
+        """The seconds of the slice up to now, each for what really limited it."""
+        total_s = sum(waited.values())
+        if self._disk_s() - self._disk_from_s >= DISK_SHARE * total_s > 0.0:
+            return {Cause.DISK: total_s}
+        if self._cpu_s() - self._cpu_from_s >= CPU_SHARE * total_s > 0.0:
+            return {Cause.CPU: total_s}
+        return waited
+
+    # --- What it comes to ----------------------------------------------------------------------
+
+    @property
+    def recently(self) -> Limited | None:
+        """What limited the speed most in the last ten seconds or so; None if it is too early."""
+        now_s = self._clock()
+        parts = [self._open(now_s)]
+        for end_s, seconds in self._recent:
+            # Of a long slice the part that is not over for long.
+            recent_s = max(0.0, end_s - (now_s - RECENT_S))
+            share = min(1.0, recent_s / sum(seconds.values()))
+            parts.append({cause: share * each_s for cause, each_s in seconds.items()})
+        return _most(parts)
+
+    @property
+    def altogether(self) -> Limited | None:
+        """What limited it most since the beginning; None if that is too short."""
+        return _most([self._open(self._clock()), self._total])
+
+    def _open(self, now_s: float) -> Mapping[Cause, float]:
+        """The slice that is not over."""
+        if self._state is None:
+            return {}
+        waited = self._slice.copy()
+        waited[self._state] += now_s - self._since_s
+        return self._judged(waited)
+
+
+class _Seconds(defaultdict[Cause, float]):
+    """By cause."""
+
+    def __init__(self) -> None:
+        super().__init__(float)
+
+
+def _most(parts: Iterable[Mapping[Cause, float]]) -> Limited | None:
+    summed = _Seconds()
+    for part in parts:
+        for cause, seconds in part.items():
+            summed[cause] += seconds
+    total_s = sum(summed.values())
+    if total_s < TOLD_S_MIN:
+        return None
+    cause = max(summed, key=lambda each: summed[each])
+    return Limited(cause, summed[cause] / total_s)
