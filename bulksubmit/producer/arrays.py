@@ -5,44 +5,53 @@ that looks like the end of one, and ``[`` + cut + ``]`` is decoded as raw values
 JSON if and only if the cut is a true border, as brackets balance nowhere else. It mostly is one
 at once, as the elements of a file begin alike (``},{"id"``). What is left is walked through
 bracket by bracket, past strings, so that no input makes it slow: a part is walked once.
+
+An element that is no JSON, but whose end is certain all the same (see brackets.is_one()), is an
+item that is no task, and the others are none the worse. Where the end is not certain, nobody knows
+where the next one begins: there the reading ends. Whether it is does not depend on how the bytes
+were cut: an element is judged by its own bytes, and by those up to the next one.
 """
 
 import re
-from collections.abc import Container, Iterator
-from enum import Enum, auto
-from typing import NamedTuple
-
-import msgspec
+from collections.abc import Container
+from dataclasses import dataclass, field
 
 from bulksubmit.core.account import Place
+from bulksubmit.core.model import Invalid, Kind, Problem
 from bulksubmit.core.partitioner import BYTES_MAX
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
-from bulksubmit.producer.blocks import to_block
-from bulksubmit.producer.lines import BOM, ITEM_BYTES_MAX
+from bulksubmit.producer.blocks import to_block, to_sparse_block
+from bulksubmit.producer.brackets import (
+    STRING,
+    Border,
+    Stop,
+    Walk,
+    is_one,
+    likely_borders,
+)
+from bulksubmit.producer.lines import BOM, ITEM_BYTES_MAX, SHOWN_BYTES
+from bulksubmit.producer.rawjson import (
+    decoded,
+    ends_early,
+    explain,
+    goes_wrong,
+    is_json,
+    one_line,
+)
 from bulksubmit.producer.source import Block
 
-# Possessive throughout: a string without an end, or an odd layout, costs one pass and no more.
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
-_SCALAR = rb"(?:" + _STRING + rb"|true|false|null|-?[0-9][0-9.eE+-]*+)"
-MEMBER = rb"\s*+" + _STRING + rb"\s*+:\s*+" + _SCALAR
-_BRACKET = re.compile(rb'[^"\[\]{}]*+(?:' + _STRING + rb'[^"\[\]{}]*+)*+([\[\]{}])', re.DOTALL)
-_BRACKET_OR_COMMA = re.compile(
-    rb'[^"\[\]{},]*+(?:' + _STRING + rb'[^"\[\]{},]*+)*+([\[\]{},])', re.DOTALL
-)
+_SCALAR = rb"(?:" + STRING + rb"|true|false|null|-?[0-9][0-9.eE+-]*+)"
+MEMBER = rb"\s*+" + STRING + rb"\s*+:\s*+" + _SCALAR
 _BLANK = re.compile(rb"\s*+")
-_NEXT = re.compile(rb"\s*+(?=[^\s\]])")
 _BETWEEN = re.compile(rb"[\s,]*+")
-_BORDER = re.compile(rb"}\s*+,\s*+(?=[^\s\]])")
 _BEGINNING = re.compile(rb'\{\s*+"[^"\\]{0,64}+"|\{?')
 _BEHIND = re.compile(rb"\s*+(?:," + MEMBER + rb"\s*+)*+", re.DOTALL)
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
-_BYTE = re.compile(r" \(byte (\d+)\)")
 
-_CUTS_MAX = 4  # Cuts tried of each kind; a wrong one costs as much as a right one.
-_LOOKS_MAX = 64  # Brackets looked at to find them.
 _BETWEEN_BYTES_MAX = 1024
 _BEHIND_BYTES_MAX = 64 * 1024  # What may follow the array: white space, a few members.
+_HELD_BYTES_MAX = 2 * ITEM_BYTES_MAX  # Of one element, whose end is looked for.
+_NO_FURTHER = "what is behind it is not read"
 _ONE_A_LINE = "or write one JSON object a line (NDJSON), as jq -c does"
 
 TOO_LONG = (
@@ -50,7 +59,32 @@ TOO_LONG = (
     "a request"
 )
 
-_elements = msgspec.json.Decoder(list[msgspec.Raw])
+_ITEM_TOO_LONG = Problem(
+    "",
+    Kind.LENGTH,
+    f"the item has more than {ITEM_BYTES_MAX:,} bytes, of which only the beginning is kept; the "
+    f"service takes at most {BYTES_MAX:,} bytes a request",
+)
+
+
+@dataclass(slots=True)
+class _Found:
+    """Elements in order.
+
+    Attributes:
+        bodies: One an element.
+        lines: The line of each.
+        too_long: The indices of those of which only the beginning is here.
+    """
+
+    bodies: list[bytes] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    too_long: set[int] = field(default_factory=set)
+
+    def add_too_long(self, beginning: bytes, line: int) -> None:
+        self.too_long.add(len(self.bodies))
+        self.bodies.append(one_line(beginning[:SHOWN_BYTES]))
+        self.lines.append(line)
 
 
 class ArrayParser:
@@ -89,6 +123,7 @@ class ArrayParser:
         self._closed = False  # ``place`` is at the closing bracket.
         self._rest = b""  # From ``place`` on.
         self._walked, self._depth = 0, 0  # So far into the rest, and so deep there.
+        self._begins_well = False  # Whether the rest is long, and was looked at for that.
         self._between = b""  # What was last between two elements, and how the second began.
         self._error: SourceError | None = None  # Raised once what was before it is handed out.
 
@@ -97,18 +132,15 @@ class ArrayParser:
         if self._error:
             raise self._error
         self._rest += data
-        bodies: list[bytes] = []
-        lines: list[int] = []
+        found = _Found()
         if self._enter():
             # An element longer than what came is walked through, not tried again and again.
-            if len(self._rest) <= 2 * len(data):
-                self._cut(bodies, lines)
-            self._walk(bodies, lines)
+            if len(self._rest) <= min(2 * len(data), ITEM_BYTES_MAX):
+                self._cut(found)
+            self._walk(found)
         self._error = self._error or self._too_much()
-        if bodies:
-            return to_block(
-                bodies, lines, checker=self._checker, after=self.place, settled=self._settled
-            )
+        if found.bodies:
+            return self._block(found)
         if self._error:
             raise self._error
         return Block([], self.place)
@@ -125,6 +157,29 @@ class ArrayParser:
             raise error
         return Block([], self.place)
 
+    def _block(self, found: _Found) -> Block:
+        bodies, lines, too_long = found.bodies, found.lines, found.too_long
+        if not too_long:
+            return to_block(
+                bodies, lines, checker=self._checker, after=self.place, settled=self._settled
+            )
+        settled: Container[int] = self._settled or ()
+        first = self.place.ordinal - len(bodies)
+        left = [at for at in range(len(bodies)) if first + at not in settled]
+        whole = [at for at in left if at not in too_long]
+        return to_sparse_block(
+            [bodies[at] for at in whole],
+            [lines[at] for at in whole],
+            [first + at for at in whole],
+            checker=self._checker,
+            after=self.place,
+            known_invalid=[
+                Invalid(first + at, lines[at], "", bodies[at], (_ITEM_TOO_LONG,))
+                for at in left
+                if at in too_long
+            ],
+        )
+
     # --- Where elements end ------------------------------------------------------------------
 
     def _enter(self) -> bool:
@@ -140,50 +195,54 @@ class ArrayParser:
     def _move(self, items: int, offset: int) -> None:
         place, line = self.place, self.place.line + self._rest.count(b"\n", 0, offset)
         self.place = Place(place.ordinal + items, place.offset + offset, line, place.file)
-        self._rest = self._rest[offset:]
+        self._rest, self._begins_well = self._rest[offset:], False
 
-    def _cut(self, bodies: list[bytes], lines: list[int]) -> None:
+    def _cut(self, found: _Found) -> None:
         """Take what is before a border near the bytes' end, if one is soon found."""
-        for border in _likely_borders(self._rest, self._between):
-            if elements := _decoded(self._rest[: border.end]):
-                self._take(elements, border, bodies, lines)
+        for border in likely_borders(self._rest, self._between):
+            if elements := decoded(self._rest[: border.end]):
+                self._take(elements, border, found)
                 self._walked, self._depth = 0, 0
                 return
 
-    def _walk(self, bodies: list[bytes], lines: list[int]) -> None:
+    def _walk(self, found: _Found) -> None:
         """Find every border in the bytes that are left, and take what is before them."""
-        walk = _Walk(self._walked, self._depth)
+        walk = Walk(self._walked, self._depth)
         stop = walk.through(self._rest)
-        taken = walk.borders[-1] if walk.borders else _Border(0, 0)
-        elements = _decoded(self._rest[: taken.end])
-        broken: tuple[bytes, bytes] | None = None
-        if walk.borders and not elements:
-            elements, taken, broken = _one_by_one(self._rest, walk.borders)
-        elif stop is _Stop.BROKEN:
-            broken = self._rest[taken.next : walk.at], self._rest[walk.at : walk.at + 1]
+        elements, taken, broken = _elements(self._rest, walk.borders)
+        mark = b""
+        if not broken and stop is Stop.BROKEN:
+            broken, mark = walk.stray, self._rest[walk.at : walk.at + 1]
         if elements:
-            self._take(elements, taken, bodies, lines)
+            self._take(elements, taken, found)
         self._walked, self._depth = walk.at - taken.next, walk.depth
         if broken:
-            self._error = self._broken(*broken)
+            text = self._rest[: broken.end - taken.next]
+            over = self._over(broken.next - taken.next)
+            self._error = over or self._broken(text, mark)
         else:
-            self._closed = stop is _Stop.CLOSED
+            self._closed = stop is Stop.CLOSED
 
-    def _take(
-        self,
-        elements: list[bytes],
-        border: "_Border",
-        bodies: list[bytes],
-        lines: list[int],
-    ) -> None:
+    def _take(self, elements: list[bytes], border: Border, found: _Found) -> None:
         rest = self._rest
-        found = rest.find(b"\n", 0, border.end)
-        if found < 0:
-            bodies += elements
-            lines += [self.place.line] * len(elements)
+        over_lines = rest.find(b"\n", 0, border.end) >= 0
+        lines = [self.place.line] * len(elements)
+        if over_lines:
+            lines = _lines_of(elements, rest, self.place.line)
+        if border.end > ITEM_BYTES_MAX:
+            for body, line in zip(elements, lines, strict=True):
+                if len(body) > ITEM_BYTES_MAX:
+                    found.add_too_long(body, line)
+                else:
+                    found.bodies.append(one_line(body) if b"\n" in body else body)
+                    found.lines.append(line)
         else:
-            lines += _lines_of(elements, rest, self.place.line)
-            bodies += [one_line(body) if b"\n" in body else body for body in elements]
+            found.lines += lines
+            found.bodies += (
+                [one_line(body) if b"\n" in body else body for body in elements]
+                if over_lines
+                else elements
+            )
         last = len(rest[: border.end].rstrip()) - 1
         beginning = _BEGINNING.match(rest, border.next)
         if beginning and border.next - last <= _BETWEEN_BYTES_MAX:
@@ -200,7 +259,9 @@ class ArrayParser:
         if not text.strip():
             reason = "expected a task before the comma"
         elif problem := explain(text, self.place.line):
-            reason = f"not valid JSON: {problem}"
+            reason = f"not valid JSON: {problem}; where it ends is not certain: {_NO_FURTHER}"
+        elif not mark:
+            reason = f"its brackets are nested too deep to tell where it ends: {_NO_FURTHER}"
         elif mark == b",":
             reason = "a comma is behind it, but no other item"
         elif mark in b"{[":
@@ -214,9 +275,24 @@ class ArrayParser:
             behind = self._rest[1:]
             if (behind.strip() and not self._wrapped) or len(behind) > _BEHIND_BYTES_MAX:
                 return self._follows(1)
-        elif len(self._rest) > ITEM_BYTES_MAX:
-            return SourceError(self._name, None, f"{self._where()}: {TOO_LONG}")
-        return None
+        elif self._begin is not None and len(self._rest) > ITEM_BYTES_MAX:
+            return self._too_long()
+        return self._over(len(self._rest))
+
+    def _over(self, length: int) -> SourceError | None:
+        """What is wrong with that much from ``place`` on, if it is more than the next element.
+
+        Mostly a bracket or a quote is missing: then it is no element, but many.
+        """
+        if length <= ITEM_BYTES_MAX:
+            return None
+        if not self._begins_well and goes_wrong(self._rest[: ITEM_BYTES_MAX + 1]):
+            return self._broken(self._rest[:ITEM_BYTES_MAX], b"")
+        self._begins_well = True
+        return self._too_long() if length > _HELD_BYTES_MAX else None
+
+    def _too_long(self) -> SourceError:
+        return SourceError(self._name, None, f"{self._where()}: {TOO_LONG}")
 
     def _follows(self, at: int) -> SourceError:
         blank = _BLANK.match(self._rest, at)
@@ -292,7 +368,7 @@ class ObjectParser:
         if problem := explain(text, place.line):
             early = "the file ends within the task" if ends_early(body) else None
             raise self._error(text, early or f"not valid JSON: {problem}")
-        if _Walk(0, 0).first_end(text) < len(text.rstrip()):
+        if Walk(0, 0).first_end(text) < len(text.rstrip()):
             raise self._error(text, "")
         line = place.line + text.count(b"\n", 0, text.index(body))
         self.place = Place(
@@ -310,7 +386,7 @@ class ObjectParser:
         )
 
     def _error(self, text: bytes, reason: str) -> SourceError:
-        end = _Walk(0, 0).first_end(text)
+        end = Walk(0, 0).first_end(text)
         if following := text[end:].strip():
             line = self.place.line + text.count(b"\n", 0, text.index(following, end))
             reason = (
@@ -319,106 +395,33 @@ class ObjectParser:
         return SourceError(self._name, None, reason)
 
 
-class _Border(NamedTuple):
-    """Between two elements, or after the last one: where one ends and the next begins."""
-
-    end: int
-    next: int
-
-
-class _Stop(Enum):
-    """Why a walk stops."""
-
-    MORE = auto()  # The bytes are at their end.
-    CLOSED = auto()  # At the closing bracket.
-    BROKEN = auto()  # At something that cannot stand there.
-
-
-class _Walk:
-    """From bracket to bracket, past strings: finds every border.
-
-    Attributes:
-        at: So far.
-        depth: How many brackets are open there.
-        borders: Those found.
-    """
-
-    def __init__(self, at: int, depth: int) -> None:
-        self.at, self.depth = at, depth
-        self.borders: list[_Border] = []
-
-    def through(self, rest: bytes) -> _Stop:
-        """Walk as far as these bytes go, which begin with an element.
-
-        ``at`` is in front of what stopped the walk.
-        """
-        start = 0
-        while self._out(rest) and (found := _BRACKET_OR_COMMA.match(rest, self.at)):
-            mark, at = found[1], found.end() - 1
-            if mark == b"," and (following := _NEXT.match(rest, at + 1)):
-                self.borders.append(_Border(at, following.end()))
-                start = self.at = following.end()
-            elif mark == b"," and not rest[at + 1 :].strip():
-                return _Stop.MORE
-            elif mark in b"[{" and not rest[start:at].strip():
-                self.at, self.depth = at + 1, 1
-            else:
-                self.at = at
-                if mark == b"]" and at > start:
-                    self.borders.append(_Border(at, at))
-                return _Stop.CLOSED if mark == b"]" else _Stop.BROKEN
-        return _Stop.MORE
-
-    def first_end(self, text: bytes) -> int:
-        """Where the object or array ends that the text begins with; the text's end if nowhere."""
-        if found := _BRACKET.match(text):
-            self.at, self.depth = found.end(), 1
-        return self.at if self._out(text) else len(text)
-
-    def _out(self, rest: bytes) -> bool:
-        """Walk until no bracket is open; whether the bytes go so far."""
-        while self.depth:
-            if not (found := _BRACKET.match(rest, self.at)):
-                return False
-            self.depth += 1 if found[1] in b"[{" else -1
-            self.at = found.end()
-        return True
-
-
-def _likely_borders(rest: bytes, between: bytes) -> Iterator[_Border]:
-    """What looks like a border, from the end of the bytes backwards; a few."""
-    for mark, looks in ((between, _CUTS_MAX), (b"}", _LOOKS_MAX)):
-        end, cuts = len(rest), 0
-        for _ in range(looks if mark else 0):
-            end = rest.rfind(mark, 0, end)
-            if end < 0 or cuts == _CUTS_MAX:
-                break
-            if border := _BORDER.match(rest, end):
-                cuts += 1
-                yield _Border(end + 1, border.end())
-
-
-def _decoded(text: bytes) -> list[bytes] | None:
-    """The elements of an array's inside; None if it is none."""
-    try:
-        return [*map(bytes, _elements.decode(b"[%b]" % text))]
-    except (msgspec.MsgspecError, RecursionError):
-        return None
-
-
-def _one_by_one(
-    rest: bytes, borders: list[_Border]
-) -> tuple[list[bytes], _Border, tuple[bytes, bytes] | None]:
-    """The elements up to the first broken one, the border after them, and the broken one."""
-    elements: list[bytes] = []
-    taken = _Border(0, 0)
+def _elements(rest: bytes, borders: list[Border]) -> tuple[list[bytes], Border, Border | None]:
+    """The elements up to one whose end is not certain, the border before it and the one behind."""
+    taken = borders[-1] if borders else Border(0, 0)
+    elements = (taken.next <= ITEM_BYTES_MAX and decoded(rest[: taken.end])) or []
+    if elements:
+        return elements, taken, None
+    taken = Border(0, 0)
     for border in borders:
-        text = rest[taken.next : border.end]
-        if not text.strip() or explain(text, 1):
-            return elements, taken, (text, b"")
-        elements.append(text.strip())
+        text = rest[taken.next : border.end].strip()
+        if not text or not _ends(text, rest[taken.next : border.next], clean=border.clean):
+            return elements, taken, border
+        elements.append(text)
         taken = border
     return elements, taken, None
+
+
+def _ends(element: bytes, to_next: bytes, *, clean: bool) -> bool:
+    """Whether an element's end is certain.
+
+    Args:
+        element: Without white space around it.
+        to_next: All from its beginning to that of the next one.
+        clean: See Border.
+    """
+    if len(to_next) > _HELD_BYTES_MAX:
+        return False
+    return is_json(element) or (clean and not goes_wrong(to_next) and is_one(element))
 
 
 def _lines_of(elements: list[bytes], rest: bytes, line: int) -> list[int]:
@@ -432,44 +435,3 @@ def _lines_of(elements: list[bytes], rest: bytes, line: int) -> list[int]:
         line += body.count(b"\n")
         at = start + len(body)
     return lines
-
-
-def one_line(body: bytes) -> bytes:
-    """A task is one line wherever we write one; the tokens stay as they are."""
-    try:
-        return msgspec.json.format(body, indent=-1)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return body.replace(b"\n", b" ")  # So it is no task: only to be shown.
-
-
-def explain(text: bytes, line: int) -> str | None:
-    """Why this is no JSON value, if it is none.
-
-    Args:
-        text: All of it.
-        line: In which it begins.
-    """
-    if b"\\ud" in text or b"\\uD" in text:
-        # Half a pair is JSON, if no text: that is for the checker to say. As many bytes again.
-        text = _SURROGATE.sub(rb"\\u0020", text)
-    try:
-        _elements.decode(b"[%b]" % text)
-    except RecursionError:
-        return None  # Brackets balance, as far as anybody looks.
-    except msgspec.MsgspecError as error:
-        reason = str(error).removeprefix("JSON is malformed: ")
-        if found := _BYTE.search(reason):
-            at = int(found[1]) - 1  # Without the bracket.
-            line += text.count(b"\n", 0, at)
-            return f"{reason[: found.start()]} at byte {at + 1} of the item, in line {line}"
-        return reason[:1].lower() + reason[1:]
-    return None
-
-
-def ends_early(text: bytes) -> bool:
-    """Whether what is wrong with this JSON is that something is missing at its end."""
-    try:
-        msgspec.json.decode(text, type=msgspec.Raw)
-    except msgspec.MsgspecError as error:
-        return "truncated" in str(error)  # msgspec's word for it.
-    return False

@@ -79,7 +79,7 @@ def to_sparse_block(
         ordinals: The ordinal of each.
         checker: Says what is a task.
         after: Where the item after them begins.
-        known_invalid: Items of the block that have no body, since nothing came of them.
+        known_invalid: Items of the block that have no body, since nothing came of them; in order.
     """
     rows: dict[int, bytes] = {}
     if bodies and _ROW_HINT in bodies[0]:  # Only the first: the look takes a tenth of a check.
@@ -104,6 +104,8 @@ def to_sparse_block(
         if finding:
             warned.append(Warned(ordinal, line, finding.problems))
         tasks.append(Task(ordinal, line, task_id, body))
+    if known_invalid:  # A run that stops at the first names that one.
+        invalid.sort(key=lambda item: item.ordinal)
     return Block(tasks, after, invalid, warned)
 
 

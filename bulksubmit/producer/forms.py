@@ -7,12 +7,13 @@ from pathlib import PurePath
 from bulksubmit.core.account import Place
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
-from bulksubmit.producer.arrays import MEMBER, ArrayParser, ObjectParser, ends_early
+from bulksubmit.producer.arrays import MEMBER, ArrayParser, ObjectParser
 from bulksubmit.producer.compressed import PACKED
 from bulksubmit.producer.lines import BOM, LineParser
 from bulksubmit.producer.opening import BLOCK_BYTES
 from bulksubmit.producer.parquet import PARQUET
 from bulksubmit.producer.parser import Parser
+from bulksubmit.producer.rawjson import ends_early
 from bulksubmit.producer.rows import RowParser
 from bulksubmit.producer.template import Template
 

@@ -10,8 +10,8 @@ import orjson
 from bulksubmit.core.account import Place
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
-from bulksubmit.producer.arrays import one_line
 from bulksubmit.producer.blocks import to_block
+from bulksubmit.producer.rawjson import one_line
 from bulksubmit.producer.source import Admit, Block, Done, TaskModel, TaskSpec
 from bulksubmit.producer.spec import SourceSpec
 

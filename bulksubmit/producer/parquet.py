@@ -16,6 +16,7 @@ from anyio import to_thread
 from bulksubmit.core.account import Place
 from bulksubmit.core.model import Invalid, Kind, Problem
 from bulksubmit.core.taskcheck import Checker
+from bulksubmit.core.taskjson import show
 from bulksubmit.errors import SourceError
 from bulksubmit.producer.blocks import to_sparse_block
 from bulksubmit.producer.opening import Bytes
@@ -40,6 +41,16 @@ class _Batch(NamedTuple):
 
     rows: int
     columns: Sequence[Sequence[str | None]]
+
+
+class _NoText(str):
+    """What is shown of bytes that are not UTF-8."""
+
+    __slots__ = ()
+
+
+class _Mixed(list[str | None]):
+    """Texts among which are some that are none."""
 
 
 class ParquetRows:
@@ -93,16 +104,17 @@ class ParquetRows:
         if done:
             ordinals = [ordinal for ordinal in ordinals if ordinal not in done.settled]
         invalid = []
-        if any(None in column for column in columns):
+        if any(None in column or isinstance(column, _Mixed) for column in columns):
             rows = {
                 ordinal: [column[ordinal - first] for column in columns] for ordinal in ordinals
             }
-            ordinals = [ordinal for ordinal in ordinals if None not in rows[ordinal]]
             invalid = [
-                _with_null(filler.names, row, ordinal, ordinal + to_line)
+                Invalid(ordinal, ordinal + to_line, "", _as_object(filler.names, row), problems)
                 for ordinal, row in rows.items()
-                if None in row
+                if (problems := _problems(filler.names, row))
             ]
+            odd = {item.ordinal for item in invalid}
+            ordinals = [ordinal for ordinal in ordinals if ordinal not in odd]
         texts = cast("Sequence[Sequence[str]]", columns)
         if len(ordinals) < batch.rows:
             texts = [[column[ordinal - first] for ordinal in ordinals] for column in texts]
@@ -179,18 +191,21 @@ def _later(place: Place, count: int) -> Place:
     return Place(place.ordinal + count, place.offset + count, place.line + count, place.file)
 
 
-def _with_null(names: Sequence[str], row: Sequence[str | None], ordinal: int, line: int) -> Invalid:
-    problems = tuple(
-        Problem(
-            "",
-            Kind.TEMPLATE,
-            f"column {name!r} is null in this row; give it a value, or leave the row out",
-        )
-        for name, value in zip(names, row, strict=True)
-        if value is None
-    )
-    body = orjson.dumps(dict(zip(names, row, strict=True)))
-    return Invalid(ordinal, line, "", body, problems)
+def _problems(names: Sequence[str], row: Sequence[str | None]) -> tuple[Problem, ...]:
+    """Why a row fills no template."""
+    problems = []
+    for name, value in zip(names, row, strict=True):
+        if value is None:
+            text = f"column {name!r} is null in this row; give it a value, or leave the row out"
+            problems.append(Problem("", Kind.TEMPLATE, text))
+        elif isinstance(value, _NoText):
+            text = f"column {name!r} is not UTF-8 in this row"
+            problems.append(Problem("", Kind.ENCODING, text, value=show(value)))
+    return tuple(problems)
+
+
+def _as_object(names: Sequence[str], row: Sequence[str | None]) -> bytes:
+    return orjson.dumps(dict(zip(names, row, strict=True)))
 
 
 def _writer(file: str, field: Any) -> Callable[[Any], list[str | None]]:
@@ -210,13 +225,13 @@ def _writer(file: str, field: Any) -> Callable[[Any], list[str | None]]:
         inner = _writer(file, field.with_type(kind.value_type))
         return lambda column: inner(column.dictionary_decode())
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return _plain
+        return _as_utf8
     is_one = {
         pa.types.is_null: _as_text,
         pa.types.is_integer: _as_text,
         pa.types.is_boolean: _as_text,
-        pa.types.is_binary: _as_text,
-        pa.types.is_large_binary: _as_text,
+        pa.types.is_binary: _as_utf8,
+        pa.types.is_large_binary: _as_utf8,
         pa.types.is_date32: _as_text,
         pa.types.is_floating: _as_float,
         pa.types.is_decimal: _as_decimal,
@@ -234,13 +249,27 @@ def _writer(file: str, field: Any) -> Callable[[Any], list[str | None]]:
     raise SourceError(file, None, reason)
 
 
-def _plain(column: Any) -> list[str | None]:
-    texts: list[str | None] = column.to_pylist()
+def _as_text(column: Any) -> list[str | None]:
+    texts: list[str | None] = column.cast("string").to_pylist()
     return texts
 
 
-def _as_text(column: Any) -> list[str | None]:
-    return _plain(column.cast("string"))
+def _as_utf8(column: Any) -> list[str | None]:
+    """Texts as they are. Nobody checks them when they are written, nor when they are read."""
+    try:
+        texts: list[str | None] = column.cast("large_string").to_pylist()
+    except ValueError:  # As pyarrow's are, and those of Python's decoder.
+        return _Mixed(map(_shown, column.cast("large_binary").to_pylist()))
+    return texts
+
+
+def _shown(value: bytes | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return _NoText(value.decode(errors="backslashreplace"))
 
 
 def _as_float(column: Any) -> list[str | None]:

@@ -20,7 +20,7 @@ from bulksubmit.core.taskcheck import Checker
 from bulksubmit.core.taskjson import show
 from bulksubmit.errors import SourceError
 from bulksubmit.producer.blocks import to_sparse_block
-from bulksubmit.producer.lines import BOM, ITEM_BYTES_MAX
+from bulksubmit.producer.lines import BOM, ITEM_BYTES_MAX, SHOWN_BYTES
 from bulksubmit.producer.opening import BLOCK_BYTES
 from bulksubmit.producer.source import Block
 from bulksubmit.producer.template import Template
@@ -87,12 +87,15 @@ class RowParser:
         self._filler = template.on(names, of=name)
         self._used = [names.index(column) for column in self._filler.names]
         self._rest = b""  # Bytes of rows that were not given yet.
+        self._dropped = 0  # How many more of the first one are not kept, as it is too long.
         # How many are parsed at once: they make about as many rows as fill a block.
         self._step_bytes = self._filler.rows_max * len(names) * CELL_BYTES
 
     def feed(self, data: bytes) -> Block:
         """See Parser."""
         self._rest += self._without_header(data)
+        if self._dropped:
+            return self._pass(self._rest.find(b"\n") + 1)
         step = self._step_bytes
         while True:
             piece = self._rest[:step]
@@ -102,7 +105,8 @@ class RowParser:
                 break
             if step >= len(self._rest):
                 self.more = False
-                self._check_length()
+                if len(self._rest) > ITEM_BYTES_MAX:
+                    self._shorten(self._rest)
                 return Block([], self.place)
             step *= 2
         self._rest = self._rest[cut.length :]
@@ -118,6 +122,8 @@ class RowParser:
 
     def finish(self) -> Block:
         """See Parser."""
+        if self._dropped:
+            return self._pass(len(self._rest))
         rest, self._rest = self._rest, b""
         return self._block(self._cut(rest, whole=True))
 
@@ -129,14 +135,31 @@ class RowParser:
         self.place = Place(at.ordinal, header.length, 1 + header.line_ends, at.file)
         return data[header.length :]
 
-    def _check_length(self) -> None:
-        if len(self._rest) <= ITEM_BYTES_MAX:
-            return
-        what = "the row has"
-        if b'"' in self._rest:
-            what = "a quoted cell does not end, or the row has"
-        reason = f"{what} more than {ITEM_BYTES_MAX:,} bytes"
-        raise SourceError(self._name, self.place.line, reason)
+    def _shorten(self, row: bytes) -> None:
+        """Keep of a row that is too long only what is to be shown. Without a quote, it is a line.
+
+        Raises:
+            SourceError: if it has a quote: nobody knows where such a row ends.
+        """
+        if b'"' in row:
+            reason = (
+                f"a quoted cell does not end, or the row has more than {ITEM_BYTES_MAX:,} bytes"
+            )
+            raise SourceError(self._name, self.place.line, reason)
+        self._rest = row[:SHOWN_BYTES]
+        self._dropped += len(row) - len(self._rest)
+
+    def _pass(self, end: int) -> Block:
+        """Look for the end of a row of which only the beginning is kept: there, if not at 0."""
+        row, rest = (self._rest[:end], self._rest[end:]) if end else (self._rest, b"")
+        self._shorten(row)
+        self.more = end > 0 and b"\n" in rest
+        if not end:
+            return Block([], self.place)
+        shown = _NoRow.too_long(self._rest.decode(errors="surrogateescape"))
+        length, line_ends = len(self._rest) + self._dropped, row.count(b"\n")
+        self._rest, self._dropped = rest, 0
+        return self._block(_Cut([shown], [self.place.line], length, line_ends, odd=True))
 
     def _cut(self, data: bytes, *, whole: bool = False) -> _Cut:
         """Cut lines into rows.
@@ -160,7 +183,11 @@ class RowParser:
         if not all(lines):
             numbers = [number for number, line in zip(numbers, lines, strict=False) if line]
             lines = [line for line in lines if line]
-        return _Cut(lines, numbers[: len(lines)], len(data), line_ends, odd)
+        rows: Sequence[list[str] | str] = lines
+        if len(data) > ITEM_BYTES_MAX:
+            rows = [_NoRow.too_long(line) if _is_too_long(line) else line for line in lines]
+            odd = True
+        return _Cut(rows, numbers[: len(lines)], len(data), line_ends, odd)
 
     def _cut_quoted(self, text: str, *, whole: bool, odd: bool) -> _Cut:
         lines = [*io.StringIO(text, newline="\n")]
@@ -180,6 +207,8 @@ class RowParser:
                         line = self.place.line + begin
                         raise SourceError(self._name, line, reason) from error
                     row, odd = _NoRow.of(error, lines[begin]), True
+                if _is_too_long(whole_row := "".join(lines[begin : reader.line_num])):
+                    row, odd = _NoRow.too_long(whole_row), True
                 if row:
                     rows.append(row)
                     numbers.append(self.place.line + begin)
@@ -246,7 +275,7 @@ class RowParser:
         """Why a row fills no template."""
         names, count = self._header.names, len(row)
         if isinstance(row, _NoRow):
-            return Problem("", Kind.TEMPLATE, row.reason)
+            return Problem("", row.kind, row.reason)
         if count < len(names):
             text = (
                 f"the row has {_cells(count)}, and the header {len(names)}: "
@@ -272,9 +301,20 @@ class RowParser:
 
 
 class _NoRow(list[str]):
-    """Cells that could not be told from each other."""
+    """Cells that could not be told from each other, or are not looked at."""
 
     reason: str
+    kind = Kind.TEMPLATE
+
+    @classmethod
+    def too_long(cls, row: str) -> Self:
+        beginning = row[:SHOWN_BYTES].encode(errors="surrogateescape")[:SHOWN_BYTES]
+        made = cls([beginning.decode(errors="surrogateescape")])
+        made.kind = Kind.LENGTH
+        made.reason = (
+            f"the row has more than {ITEM_BYTES_MAX:,} bytes, of which only the beginning is kept"
+        )
+        return made
 
     @classmethod
     def of(cls, error: csv.Error, line: str) -> Self:
@@ -351,12 +391,22 @@ def _delimiter_of(name: str, line: str) -> str:
 
 @contextmanager
 def _long_cells() -> Iterator[None]:
-    """Let csv read cells as long as a task may be; its bound is the process's: set it back."""
-    before = csv.field_size_limit(ITEM_BYTES_MAX)
+    """Let csv read cells as long as any row; its bound is the process's: set it back.
+
+    Twice as much as a row may have: only the end of a row tells where the next one begins.
+    """
+    before = csv.field_size_limit(2 * ITEM_BYTES_MAX)
     try:
         yield
     finally:
         csv.field_size_limit(before)
+
+
+def _is_too_long(row: str) -> bool:
+    """Whether a row has more than ITEM_BYTES_MAX, of which a character takes four at most."""
+    if len(row) <= ITEM_BYTES_MAX // 4:
+        return False
+    return len(row.encode(errors="surrogateescape")) > ITEM_BYTES_MAX
 
 
 def _cells(count: int) -> str:

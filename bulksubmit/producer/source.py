@@ -62,7 +62,7 @@ class Block:
     Attributes:
         tasks: Those that are tasks, and not done yet.
         after: Where the item after them begins.
-        invalid: Those that are none, and not done yet.
+        invalid: Those that are none, and not done yet; in order.
         warned: What is to be said of tasks.
     """
 

@@ -1,13 +1,15 @@
 """Sources read to their end, and files to read."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import cast
 
-from bulksubmit.core.account import Place
+from bulksubmit.core.account import BEGINNING, Place
 from bulksubmit.core.model import Invalid, Task
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
 from bulksubmit.producer import open_source
+from bulksubmit.producer.arrays import ArrayParser
 from bulksubmit.producer.parser import Parser
 from bulksubmit.producer.source import AnySource, Block, Done, Source
 
@@ -92,3 +94,29 @@ def parse(parser: Parser, *pieces: bytes) -> Items:
 def line(task_id: str, extra: str = "") -> bytes:
     """A task, as a line has it."""
     return f'{{"id":"{task_id}","commandLine":"true"{extra}}}'.encode()
+
+
+def array_parser(
+    begin: int = 1,
+    *,
+    wrapped: bool = False,
+    at: Place = BEGINNING,
+    first: int = 0,
+    checker: Checker | None = None,
+    settled: Iterable[int] = (),
+) -> ArrayParser:
+    """A parser for an array in a file of that name: it begins at ``begin``."""
+    return ArrayParser(
+        "a.json",
+        begin=begin,
+        wrapped=wrapped,
+        first=first,
+        at=at,
+        checker=checker or Checker(allow_unknown=True),
+        settled={*settled} or None,
+    )
+
+
+def in_pieces(data: bytes, size: int) -> list[bytes]:
+    """Bytes, cut every so many."""
+    return [data[at : at + size] for at in range(0, len(data), size)]

@@ -130,7 +130,7 @@ async def test_files_that_are_done_are_not_opened(folder: Path) -> None:
 
 async def test_an_error_names_the_file_and_counts_its_items_alone(folder: Path) -> None:
     """Whatever came before it in other files."""
-    (folder / "3.json").write_bytes(b"[" + line("b") + b",\n{nonsense}]")
+    (folder / "3.json").write_bytes(b"[" + line("b") + b",\n{nonsense]]")
 
     items = await read_until_error(open_all(folder))
 

@@ -22,13 +22,13 @@ from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.files import FileSource, NamedFile
-from bulksubmit.producer.lines import ITEM_BYTES_MAX
+from bulksubmit.producer.lines import ITEM_BYTES_MAX, SHOWN_BYTES
 from bulksubmit.producer.opening import OpenFile
 from bulksubmit.producer.rows import RowParser
 from bulksubmit.producer.source import Done, Source
 from bulksubmit.producer.spec import SourceSpec, change_of, fingerprints
 from bulksubmit.producer.template import Template
-from tests.producer.reading import BOM, Items, read
+from tests.producer.reading import BOM, Items, in_pieces, read
 
 TEMPLATE = '{"id": "{id}", "commandLine": "run {mode}"}'
 
@@ -276,6 +276,39 @@ def test_what_is_no_csv(data: bytes, reason: str) -> None:
     A header that is none, or a quote that is never closed, concerns the file as a whole.
     """
     assert refusal(data).startswith(reason)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", '\nb,"y"\n', "\n\nb,y"])
+def test_a_row_too_long_for_a_task(end: str) -> None:
+    """
+    Only its beginning is kept, and it is told by itself, also when it is read again.
+    """
+    head, long = b"id,mode\n", b"a," + "\u00e4\u20ac".encode() * ITEM_BYTES_MAX
+    data = head + b"0,y\n" + long + end.encode()
+    items = items_of(parser(head), in_pieces(data, 1_000_000))
+
+    (invalid,) = items.invalid
+    assert (invalid.ordinal, invalid.line) == (1, 3)
+    assert invalid.problems[0].kind is Kind.LENGTH
+    assert len(invalid.body) <= SHOWN_BYTES + 2
+    tasks = [(task.id, task.ordinal, task.line) for task in items.tasks]
+    assert tasks == [("0", 0, 2), ("b", 2, 4 + end.startswith("\n\n"))][: 1 + ("b" in end)]
+    assert items.places[-1].offset == len(data)
+    again = parser(head).part(data)
+    assert (again.tasks, again.invalid, again.after) == (
+        items.tasks,
+        items.invalid,
+        items.places[-1],
+    )
+
+
+def test_a_row_too_long_with_a_quote_in_its_end() -> None:
+    """Its line may go on in the next one: nobody knows where it ends."""
+    made = parser(b"id,mode\n")
+    made.feed(b"id,mode\na," + b"x" * (ITEM_BYTES_MAX + 1))
+
+    with pytest.raises(SourceError, match=r"rows\.csv:2: a quoted cell does not end, or the row"):
+        made.feed(b'x,"y\nb,c\n')
 
 
 def test_a_quote_that_does_not_end_is_found_in_time() -> None:
