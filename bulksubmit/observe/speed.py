@@ -71,10 +71,10 @@ class Speed:
         self._disk_s, self._cpu_s = disk_s, cpu_s
         self._state: Cause | None = None  # None before the pool's first word, and after its last.
         self._since_s = 0.0
-        self._slice = _Seconds()
+        self._slice: defaultdict[Cause, float] = defaultdict(float)
         self._slice_from_s = self._disk_from_s = self._cpu_from_s = 0.0
         self._recent: deque[tuple[float, Mapping[Cause, float]]] = deque()  # By their ends.
-        self._total = _Seconds()
+        self._total: defaultdict[Cause, float] = defaultdict(float)
         self._reply, self._bad_share, self._bad = "", 0.0, Cause.FAILING
         self.full = False
 
@@ -121,21 +121,23 @@ class Speed:
         if self._state is None:
             self._begin_slice(now_s)
         else:
-            self._slice[self._state] += now_s - self._since_s
+            if now_s > self._since_s:
+                self._slice[self._state] += now_s - self._since_s
             if state is None or now_s >= self._slice_from_s + SLICE_S:
                 self._end_slice(now_s)
         self._state, self._since_s = state, now_s
 
     def _begin_slice(self, now_s: float) -> None:
-        self._slice_from_s, self._slice = now_s, _Seconds()
+        self._slice_from_s, self._slice = now_s, defaultdict(float)
         self._disk_from_s, self._cpu_from_s = self._disk_s(), self._cpu_s()
 
     def _end_slice(self, now_s: float) -> None:
         ended = self._judged(self._slice)
         for cause, seconds in ended.items():
             self._total[cause] += seconds
-        self._recent.append((now_s, ended))
-        while self._recent[0][0] <= now_s - RECENT_S:
+        if ended:
+            self._recent.append((now_s, ended))
+        while self._recent and self._recent[0][0] <= now_s - RECENT_S:
             self._recent.popleft()
         self._begin_slice(now_s)
 
@@ -176,15 +178,8 @@ class Speed:
         return self._judged(waited)
 
 
-class _Seconds(defaultdict[Cause, float]):
-    """By cause."""
-
-    def __init__(self) -> None:
-        super().__init__(float)
-
-
 def _most(parts: Iterable[Mapping[Cause, float]]) -> Limited | None:
-    summed = _Seconds()
+    summed: defaultdict[Cause, float] = defaultdict(float)
     for part in parts:
         for cause, seconds in part.items():
             summed[cause] += seconds

@@ -1,0 +1,273 @@
+"""What limits the speed, from what the pool says, and how it is told."""
+
+import math
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from bulksubmit.core.model import Why
+from bulksubmit.observe.causes import WORDS, Asked, Cause, advice
+from bulksubmit.observe.speed import Limited, Speed
+from tests.observe.test_report import request_ended
+
+ASKED = Asked(concurrency=16, auto=True, max_rate=1000.0, buffer_bytes_max=32 * 2**20)
+
+
+@dataclass
+class Machine:
+    """Its clocks, each set by hand.
+
+    Attributes:
+        now_s: The time.
+        cpu_s: How long a core was busy.
+        disk_s: How long it was written.
+        rate_opens_s: When the user's rate lets the next tasks go.
+        speed: What is told of it.
+    """
+
+    now_s: float = 1000.0
+    cpu_s: float = 5.0
+    disk_s: float = 3.0
+    rate_opens_s: float = -math.inf
+    speed: Speed = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.speed = Speed(
+            ASKED,
+            lambda: self.now_s,
+            rate_opens_s=lambda now_s: max(now_s, self.rate_opens_s),
+            disk_s=lambda: self.disk_s,
+            cpu_s=lambda: self.cpu_s,
+        )
+
+    def waits(
+        self,
+        why: Why,
+        for_s: float,
+        *,
+        bound: str = "user",
+        opens_s: float = -math.inf,
+        cpu: float = 0.0,
+        disk: float = 0.0,
+    ) -> None:
+        """The pool waits; meanwhile these shares of the time go by on the other clocks."""
+        self.speed.wait(why, bound, opens_s=opens_s, now_s=self.now_s)
+        self.now_s += for_s
+        self.cpu_s += cpu * for_s
+        self.disk_s += disk * for_s
+        self.speed.work(self.now_s)
+
+
+# --- Causes ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("why", "bound", "cause"),
+    [
+        (Why.PLACES, "user", Cause.CONCURRENCY),
+        (Why.PLACES, "finding", Cause.FINDING),
+        (Why.PLACES, "throttled", Cause.THROTTLED),
+        (Why.PLACES, "slow", Cause.SLOW),
+        (Why.PLACES, "failing", Cause.FAILING),
+        (Why.PLACES, "consumer", Cause.CONSUMER),
+        (Why.PACE, "throttled", Cause.THROTTLED),
+        (Why.HELD, "user", Cause.FAILING),
+        (Why.SOURCE, "throttled", Cause.SOURCE),
+        (Why.RETRIES, "throttled", Cause.RETRIES),
+        (Why.REPLIES, "throttled", Cause.REPLIES),
+    ],
+)
+def test_what_the_pool_waits_for(why: Why, bound: str, cause: Cause) -> None:
+    """Each reason has its cause; whose limit it is counts only for what the limit bounds."""
+    machine = Machine()
+
+    machine.waits(why, 5.0, bound=bound, opens_s=machine.now_s + 5.0)
+
+    assert machine.speed.recently == machine.speed.altogether == Limited(cause, 1.0)
+
+
+@pytest.mark.parametrize(("reply", "cause"), [("throttled", "throttled"), ("lost", "failing")])
+def test_all_is_held(reply: str, cause: str) -> None:
+    """By the last reply it is told whether the service asked for it, or is down."""
+    machine = Machine()
+    machine.speed.ended(request_ended(reply))
+
+    machine.waits(Why.HELD, 5.0)
+
+    assert machine.speed.recently == Limited(Cause(cause), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("one_in", "cause"), [(1000, Cause.CONCURRENCY), (50, Cause.CONCURRENCY), (5, Cause.THROTTLED)]
+)
+def test_a_fixed_limit_that_is_too_high(one_in: int, cause: Cause) -> None:
+    """A limit that the user has fixed is the bound as long as hardly any reply is bad."""
+    machine = Machine()
+    for number in range(200):
+        machine.speed.ended(request_ended("answered" if number % one_in else "throttled"))
+    machine.speed.ended(request_ended())
+
+    machine.waits(Why.PLACES, 5.0, bound="user")
+
+    assert machine.speed.recently == Limited(cause, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("rate_opens_s", "cause"), [(1004.0, Cause.THROTTLED), (1005.0, Cause.MAX_RATE)]
+)
+def test_the_later_of_two_paces_binds(rate_opens_s: float, cause: Cause) -> None:
+    """The user's rate is what limits it only if the service's pace would let tasks go before."""
+    machine = Machine(rate_opens_s=rate_opens_s)
+
+    machine.waits(Why.PACE, 5.0, bound="throttled", opens_s=1005.0)
+
+    assert machine.speed.recently == Limited(cause, 1.0)
+
+
+def test_memory_is_full() -> None:
+    """A source that has more, for which there is no room, is not slow."""
+    machine = Machine()
+    machine.speed.full = True
+
+    machine.waits(Why.SOURCE, 5.0)
+
+    assert machine.speed.recently == Limited(Cause.BUFFER, 1.0)
+
+
+# --- The machine -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("cpu", "disk", "cause"),
+    [
+        (0.89, 0.3, Cause.THROTTLED),
+        (0.91, 0.3, Cause.CPU),
+        (1.6, 0.0, Cause.CPU),
+        (0.2, 0.34, Cause.DISK),
+        (0.95, 0.34, Cause.DISK),
+    ],
+)
+def test_the_machine_comes_first(cpu: float, disk: float, cause: Cause) -> None:
+    """
+    Nine tenths of a core, or a third of the time spent on writing: then it does not matter what
+    the pool waits for.
+    """
+    machine = Machine()
+    for _ in range(50):
+        machine.waits(Why.PLACES, 0.1, bound="throttled", cpu=cpu, disk=disk)
+
+    assert machine.speed.recently == machine.speed.altogether == Limited(cause, 1.0)
+
+
+def test_what_is_not_waited_is_worked() -> None:
+    """A pool that does not wait is short of CPU, on however small a share of a core it runs."""
+    machine = Machine()
+    for _ in range(30):
+        machine.waits(Why.PLACES, 0.03)
+        machine.now_s += 0.07
+
+    told = machine.speed.altogether
+    assert told is not None
+    assert told.cause is Cause.CPU
+    assert told.share == pytest.approx(0.7, abs=0.01)
+
+
+# --- Time --------------------------------------------------------------------------------------
+
+
+def test_too_short_to_say() -> None:
+    """Less than two seconds say nothing."""
+    machine = Machine()
+    assert machine.speed.recently is machine.speed.altogether is None
+
+    machine.waits(Why.SOURCE, 1.9)
+    assert machine.speed.recently is machine.speed.altogether is None
+
+    machine.waits(Why.SOURCE, 0.2)
+    assert machine.speed.recently == Limited(Cause.SOURCE, 1.0)
+
+
+def test_the_present_and_the_whole() -> None:
+    """At present the last ten seconds count; at the end, all."""
+    machine = Machine()
+    for _ in range(80):
+        machine.waits(Why.SOURCE, 1.0)
+    for _ in range(20):
+        machine.waits(Why.PLACES, 1.0)
+
+    assert machine.speed.recently == Limited(Cause.CONCURRENCY, 1.0)
+    assert machine.speed.altogether == Limited(Cause.SOURCE, 0.8)
+
+
+def test_a_wait_that_is_not_over() -> None:
+    """It counts while it lasts."""
+    machine = Machine()
+    for _ in range(10):
+        machine.waits(Why.PLACES, 1.0)
+    machine.speed.wait(Why.HELD, "user", opens_s=0.0, now_s=machine.now_s)
+    machine.now_s += 30.0
+
+    assert machine.speed.recently == Limited(Cause.FAILING, 1.0)
+    assert machine.speed.altogether == Limited(Cause.FAILING, 0.75)
+
+
+def test_a_long_wait_that_is_over() -> None:
+    """Of a wait that was longer than what counts at present, only its end does."""
+    machine = Machine()
+    machine.waits(Why.HELD, 300.0)
+    for _ in range(6):
+        machine.waits(Why.PLACES, 1.0)
+
+    assert machine.speed.recently == Limited(Cause.CONCURRENCY, 0.6)
+    told = machine.speed.altogether
+    assert told is not None
+    assert told.cause is Cause.FAILING
+
+
+def test_only_the_pools_own_time_counts() -> None:
+    """Before it begins and after it has stopped, nothing is counted, and no CPU time either."""
+    machine = Machine()
+    machine.now_s += 50.0
+    machine.cpu_s += 50.0
+    for _ in range(4):
+        machine.waits(Why.SOURCE, 1.0)
+    machine.speed.stop(machine.now_s)
+    machine.now_s += 5.0
+    machine.cpu_s += 5.0
+
+    assert machine.speed.recently == machine.speed.altogether == Limited(Cause.SOURCE, 1.0)
+
+
+# --- Words -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cause", list(Cause))
+def test_each_cause_has_words_and_one_piece_of_advice(cause: Cause) -> None:
+    """In one line each."""
+    told = advice(cause, ASKED, tasks_per_s=1234.0)
+
+    assert WORDS[cause]
+    assert told
+    assert "\n" not in told
+    assert "{" not in told
+
+
+@pytest.mark.parametrize(
+    ("cause", "told"),
+    [
+        (Cause.CONCURRENCY, "raise --concurrency-max (now 16)"),
+        (Cause.MAX_RATE, "raise --max-rate (now 1,000)"),
+        (Cause.BUFFER, "raise --max-buffer (now 32 MiB)"),
+        (Cause.SOURCE, "it delivered 1,234 tasks/s, and more could have been sent"),
+    ],
+)
+def test_advice_names_what_to_change(cause: Cause, told: str) -> None:
+    """The flag and its value, or how fast it was."""
+    assert advice(cause, ASKED, tasks_per_s=1234.0) == told
+
+
+def test_advice_on_a_fixed_limit() -> None:
+    """Another flag bounds it."""
+    asked = replace(ASKED, auto=False)
+
+    assert advice(Cause.CONCURRENCY, asked, tasks_per_s=1.0) == "raise --concurrency (now 16)"
