@@ -293,9 +293,9 @@ class Submission:
         tasks, after = block.tasks, block.after
         invalid = self._intake.look_at(block)
         while not self._has_room(sum([len(task.body) for task in tasks])):
-            self._speed.full = True
+            self._speed.memory(full=True)
             await self._pool.room.wait()
-        self._speed.full = False
+        self._speed.memory(full=False)
         counts = self._tally.counts
         counts.total, self._place = max(counts.total, after.ordinal), after
         self._journal.place(after)

@@ -45,7 +45,6 @@ class Speed:
 
     Attributes:
         asked: The user's bounds.
-        full: The source has more, and there is no room in memory.
     """
 
     def __init__(
@@ -76,7 +75,7 @@ class Speed:
         self._recent: deque[tuple[float, Mapping[Cause, float]]] = deque()  # By their ends.
         self._total: defaultdict[Cause, float] = defaultdict(float)
         self._reply, self._bad_share, self._bad = "", 0.0, Cause.FAILING
-        self.full = False
+        self._full = False
 
     # --- What happens --------------------------------------------------------------------------
 
@@ -91,6 +90,14 @@ class Speed:
     def stop(self, now_s: float) -> None:
         """It sends nothing any more."""
         self._turn(None, now_s)
+
+    def memory(self, *, full: bool) -> None:
+        """Whether the source has more, and there is no room for it in memory."""
+        if full == self._full:
+            return
+        self._full = full
+        if self._state in {Cause.SOURCE, Cause.BUFFER}:
+            self._turn(Cause.BUFFER if full else Cause.SOURCE, self._clock())
 
     def ended(self, event: RequestEnded) -> None:
         """The reply to an attempt has come."""
@@ -111,7 +118,7 @@ class Speed:
             case Why.HELD:
                 return Cause.THROTTLED if self._reply == "throttled" else Cause.FAILING
             case Why.SOURCE:
-                return Cause.BUFFER if self.full else Cause.SOURCE
+                return Cause.BUFFER if self._full else Cause.SOURCE
             case Why.RETRIES:
                 return Cause.RETRIES
             case Why.REPLIES:

@@ -59,7 +59,8 @@ def _requests(report: Report) -> str:
 
 
 def _limit(report: Report) -> str:
-    parts = [f"{shown_limit(report)} in flight"]
+    reason = f" ({report.limit_reason})" if report.limit_reason else ""
+    parts = [f"{shown_limit(report)} in flight{reason}"]
     if report.limit_raised:
         parts.append(f"raised {_times(report.limit_raised)}")
     if report.limit_cut:

@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from bulksubmit.core.account import Place
-from bulksubmit.core.events import Anomaly, Event, Held, Resumed, SourceRead
+from bulksubmit.core.events import Anomaly, Event, Held, LimitChanged, Resumed, SourceRead
+from bulksubmit.observe.causes import Cause
 from bulksubmit.observe.log import log_to
 from bulksubmit.observe.progress import Progress, progress_line
 from bulksubmit.observe.report import Report
@@ -45,6 +46,33 @@ def test_the_line_of_a_pipe() -> None:
     line = progress_line(progress(report(500, added=420), in_flight=1))
 
     assert line == "420 of 500 and more settled · 42/s · 1 in flight"
+
+
+@pytest.mark.parametrize(
+    ("changes", "shown"),
+    [
+        ([(1.0, 2.0, "doubling")], "3 in flight, limit 2 (doubling)"),
+        ([(1.0, 16.0, "doubling"), (16.0, 15.42, "throttled")], "limit 15.4 (throttled)"),
+        ([(1.0, 0.26, "timed out")], "limit 0.26 (timed out)"),
+        ([(500.0, 1000.0, "headroom")], "limit 1,000 (headroom)"),
+    ],
+)
+def test_the_limit_and_its_last_change(changes: list[tuple[float, float, str]], shown: str) -> None:
+    """How many may be in flight, and why it is that many."""
+    so_far = report(500, *[LimitChanged(*change) for change in changes], added=420)
+
+    assert f"{shown} ·" in progress_line(
+        progress(so_far, in_flight=3, limited_by=Limited(Cause.THROTTLED, 0.7))
+    )
+
+
+def test_what_limits_it_at_present() -> None:
+    """At the end of the line, which a narrow terminal cuts off."""
+    limited = Limited(Cause.THROTTLED, 0.7)
+
+    line = progress_line(progress(report(500, added=420), limited_by=limited))
+
+    assert line.endswith(" · limited by the service (throttled)")
 
 
 def test_what_is_odd_is_shown() -> None:
@@ -192,6 +220,21 @@ def test_the_log_as_json() -> None:
     assert rows[0]["latency_s"] == 0.1
     assert rows[0]["timestamp"].endswith("Z")
     assert rows[3]["tasks"] == 5
+
+
+def test_each_change_of_the_limit_is_in_the_log() -> None:
+    """
+    With its reason, and no warning. It is no flood: a change takes the replies of a round,
+    each of which has its own line.
+    """
+    file = io.StringIO()
+    log = log_to(file, as_json=True)
+
+    log(LimitChanged(16.0, 15.4, "throttled"))
+
+    row = orjson.loads(file.getvalue())
+    assert (row["event"], row["level"]) == ("limit_changed", "info")
+    assert (row["old"], row["new"], row["reason"]) == (16.0, 15.4, "throttled")
 
 
 def test_the_log_as_text() -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from bulksubmit.core.events import Anomaly, Event, RequestEnded, SourceRead
+from bulksubmit.core.events import Anomaly, Event, LimitChanged, RequestEnded, SourceRead
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import (
     BulkSubmitError,
@@ -229,6 +229,39 @@ def test_the_table() -> None:
     assert rows["rejects"] == "/r"
     assert rows["ended by"] == "e"
     assert "submit the tasks again" in rows["next"]
+
+
+def test_the_limit_in_the_report_and_the_table() -> None:
+    """What it came to, how often it was raised and cut, and why."""
+    changes = [(1.0, 2.0, "doubling"), (2.0, 4.0, "doubling"), (4.0, 3.42, "throttled")]
+    changes += [(3.42, 3.2, "throttled"), (3.2, 3.1, "timed out"), (3.1, 3.45, "headroom")]
+    ended = report(9, request_ended(), *[LimitChanged(*change) for change in changes], added=9)
+
+    assert (ended.limit, ended.limit_reason, ended.limit_raised) == (3.45, "headroom", 3)
+    assert ended.limit_cut == {"throttled": 2, "timed out": 1}
+    told = "3.5 in flight (headroom); raised 3 times; cut: throttled 2 times, timed out once"
+    assert f"\nlimit        {told}\n" in report_table(ended)
+
+
+def test_a_limit_that_never_changed_in_the_table() -> None:
+    """A bare number; none at all if nothing was sent."""
+    ended = report(9, request_ended(), added=9)
+
+    assert "\nlimit        16 in flight\n" in report_table(replace(ended, limit=16))
+    assert "\nlimit" not in report_table(replace(ended, limit=16, requests=0))
+    assert "\nlimit" not in report_table(ended)
+
+
+def test_what_limited_it_in_the_table() -> None:
+    """What, for how much of the time, and one piece of advice; nothing if it is not known."""
+    ended = report(9, request_ended(), added=9)
+    limited = replace(
+        ended, limited_by="concurrency", limited_share=0.82, advice="raise --concurrency (now 2)"
+    )
+
+    told = "limited by your limit on requests in flight for 82 % of the time"
+    assert f"\nspeed        {told}: raise --concurrency (now 2)\n" in report_table(limited)
+    assert "\nspeed" not in report_table(ended)
 
 
 @pytest.mark.parametrize(

@@ -127,11 +127,29 @@ def test_the_later_of_two_paces_binds(rate_opens_s: float, cause: Cause) -> None
 def test_memory_is_full() -> None:
     """A source that has more, for which there is no room, is not slow."""
     machine = Machine()
-    machine.speed.full = True
+    machine.speed.memory(full=True)
 
     machine.waits(Why.SOURCE, 5.0)
 
     assert machine.speed.recently == Limited(Cause.BUFFER, 1.0)
+
+
+def test_memory_fills_up_while_the_pool_waits() -> None:
+    """From then on it is not the source that is waited for; but other waits stay what they are."""
+    machine = Machine()
+    machine.speed.wait(Why.SOURCE, "user", opens_s=0.0, now_s=machine.now_s)
+    machine.now_s += 1.0
+    machine.speed.memory(full=True)
+    machine.now_s += 3.0
+
+    assert machine.speed.altogether == Limited(Cause.BUFFER, 0.75)
+
+    machine.waits(Why.PLACES, 8.0)
+    machine.speed.memory(full=False)
+
+    told = machine.speed.altogether
+    assert told is not None
+    assert told.cause is Cause.CONCURRENCY
 
 
 # --- The machine -------------------------------------------------------------------------------
