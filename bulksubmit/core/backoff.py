@@ -19,7 +19,7 @@ from random import Random
 # servererror, 1.013 to 1.025 times the minimum of requests with it, 1.1 to 1.6 without.
 GRID_S = 0.25
 
-PROBE_S_MIN, PROBE_S_MAX = 0.5, 30.0
+PROBE_S_MIN, PROBE_S_MAX = 0.5, 15.0
 
 BUDGET_START = 10.0
 BUDGET_PER_S = 1.0

@@ -1,6 +1,6 @@
 """How many attempts may be in flight, and how closely they may follow each other.
 
-Numbers in, numbers out: the service tells its pace by what it answers and how soon.
+Numbers in, numbers out: the service tells its pace by what it answers, and how soon.
 
     window    how many attempts in flight the service answers well, a real number. As many as that,
               rounded up, may be in flight; once the service has throttled, attempts also start
@@ -9,16 +9,23 @@ Numbers in, numbers out: the service tells its pace by what it answers and how s
     round     as many clean replies as the window is wide, to attempts sent since the last change:
               they say what this window does. One change a round.
     base      what a reply takes when nothing waits in line
+    queued    how many of the window wait in line, by how much longer than the base replies take
 
-    at first             double each round, up to the first evidence
-    throttled, timed out cut by a ratio, and the window that was too much is the *ceiling*
-    replies slowed       1.5 times the base and more: cut to what the base gives room for
-    clean, below the ceiling   close a quarter of the gap to just below it, each round
-    clean, at the ceiling      100 replies later try a little more; each clean round beyond it
-                               doubles the step, since then the service has become faster
-    nothing gets through       down to one; then double up to where it was
+    at first               double each round, up to the first evidence
+    throttled, timed out   cut by a ratio. If the window had just been raised, what was clean
+                           before is the *ceiling*; otherwise somebody else needs room, and gets it
+    too many queued        for two rounds: cut to what the base gives room for. If that does not
+                           help, the service has become slower: the base rises, and the window
+                           goes back
+    clean, below the       close a third of the gap to just below it, each round
+    ceiling
+    clean, at the ceiling  some 100 replies later try a little more; each clean round beyond it
+                           doubles the step: the service has become faster
+    nothing gets through   down to one; then double up to where it was
 
-Evidence counts only if the window was used: a slow source says nothing about the service.
+Evidence counts only if the window was used: a slow source says nothing about the service. Of the
+algorithms that ``benchmarks/`` compares over all scenarios, this one did best; the numbers below
+were found there, too.
 """
 
 import math
@@ -30,18 +37,37 @@ from bulksubmit.core.model import Answered, Attempt, Lost, Reply, Throttled
 WINDOW_START = 1.0
 WINDOW_MIN = 0.01
 
-# Of the window, by one throttled reply; what follows before a round was clean cuts deeper.
-CUT, CUT_AGAIN, CUT_FIRST = 0.9, 0.75, 0.5
+# A cut takes 0.025 times the window's root of it, so that of two submitters the larger one gives
+# more way. The first evidence comes after a doubling; what comes before a round was clean again
+# says that the cut was too small.
+CUT_PER_ROOT, CUT_LEAST, CUT_MOST = 0.025, 0.05, 0.15
+CUT_FIRST, CUT_AGAIN = 0.5, 0.25
+
 BELOW_CEILING = 0.97
-GAP_SHARE = 0.25
+GAP_SHARE = 0.35
+BACK_TO = 0.9  # Of a window that was left behind; the rest by evidence.
 
-# A probe costs one or two throttled replies: fewer than 2 in 100.
-PROBE_AFTER_REPLIES = 100
-STEP_SHARE, STEP_MIN = 0.03, 0.1
+# Trying more costs one or two throttled replies, once in so many clean ones; it is fewer for a
+# small window, so that the smaller of two submitters grows faster. Where replies are few, the
+# time counts instead.
+TRY_REPLIES, TRY_REPLIES_PER_WINDOW, TRY_S = 75, 5, 20.0
+STEP, STEP_SHARE, STEP_MIN = 0.5, 0.2, 0.1
 
-SLOW, ROOM = 1.5, 1.2  # Times the base: from where it is too much, and up to where it may rise.
+# So few may have been refused while it doubles, because somebody else was too many. A submitter
+# that comes late would not get off the ground: it kept 2 % of the tasks, not half.
+REFUSED_FEW, REFUSED_SHARE = 3, 0.34
 
-ROUND_REPLIES_MIN = 8
+# In a row: more is no matter of how many are in flight.
+FAILURES_FEW = 4.0
+
+# So many in line are wanted: enough to be seen. Twice as many are too many. A number, not a
+# share: two submitters in one line then hold about as many places each.
+QUEUED, QUEUED_SHARE = 2.0, 0.08
+SLOW_CUT_LEAST, SLOW_CUT_MOST = 0.25, 0.5
+HELPED = 0.5  # Of what shorter replies were to be expected.
+LOOK_S = 60.0  # After so long with a line that is neither short nor long, see if the base still is.
+
+ROUND_REPLIES, ROUND_REPLIES_DOUBLING, ROUND_REPLIES_TRYING = 8, 2, 4
 ROUND_S_MIN = 0.1  # On a fast line; more changes a second would be noise.
 
 PAUSE_S_MAX = 20.0
@@ -110,6 +136,42 @@ class FixedLimit:
         """A reply changes nothing."""
 
 
+class _Round:
+    """What the replies to the attempts sent since ``since_s`` came to."""
+
+    def __init__(self, since_s: float) -> None:
+        self.since_s = since_s
+        self.used = False  # The window was full, or the pace was kept: more would have gone.
+        self.clean = self.refused = 0
+        self._timed, self._sum_s, self._squares = 0, 0.0, 0.0
+
+    def time(self, reply_s: float) -> None:
+        """A clean reply took so long."""
+        self._timed += 1
+        self._sum_s += reply_s
+        self._squares += reply_s * reply_s
+
+    @property
+    def mean_s(self) -> float:
+        """How long they took; 0 if none is a measure."""
+        return self._sum_s / self._timed if self._timed else 0.0
+
+    @property
+    def error(self) -> float:
+        """The standard error of the mean, as a share of it."""
+        if self._timed < 2 or not self._sum_s:  # noqa: PLR2004  One has no spread.
+            return 1.0
+        variance = max(0.0, self._squares / self._timed - self.mean_s**2)
+        return math.sqrt(variance / self._timed) / self.mean_s
+
+    @property
+    def few_refused(self) -> bool:
+        """Whether so few were refused that somebody else may have been too many."""
+        return self.refused < REFUSED_FEW or self.refused < REFUSED_SHARE * (
+            self.refused + self.clean
+        )
+
+
 class AdaptiveLimit:
     """As many attempts in flight as the service answers well; see the module's text.
 
@@ -137,20 +199,23 @@ class AdaptiveLimit:
         self.window = WINDOW_START
         self.bound = "finding"
         self._most, self._rate, self._observer = most, rate or MaxRate(math.inf), observer
-        self._doubles_to = math.inf
+        self._goal = math.inf  # Doubles up to here; infinite until the first evidence.
         self._ceiling = math.inf
-        self._step = 0.0  # Of the last rise beyond the ceiling.
+        self._step = 0.0  # Of the last rise beyond the ceiling; 0 while below.
+        self._proven = WINDOW_START  # The window at the end of the last clean round.
+        self._cuts = 0  # Since then.
+        self._clean_replies = 0  # Since more was too much.
+        self._tried_s = -math.inf  # When that was.
+        self._failures = 0  # Since the last clean reply.
+        self._failing = False
         self._throttled = False  # Ever: attempts are paced from then on.
-        self._cuts = 0  # Since the last clean round.
-        self._failures = 0  # In a row.
-        self._before_failures = WINDOW_START
-        self._clean_replies = 0  # Since the last cut.
-        self._reply_s = 0.0  # Smoothed.
-        self._base_s = 0.0
-        self._slowed: tuple[float, float] | None = None  # Window and reply time at the first cut.
+        self._base_s = self._reply_s = 0.0
+        self._slowed: tuple[float, float] | None = None  # Window and reply time at the last cut.
+        self._slow_rounds = 0  # In a row.
+        self._before_slow = WINDOW_START  # The window before the first such cut in a row.
         self._tasks_max = 1
         self._next_s = -math.inf
-        self._begin_round(-math.inf)
+        self._round, self._changed_s = _Round(-math.inf), -math.inf
 
     @property
     def value(self) -> int:
@@ -172,7 +237,7 @@ class AdaptiveLimit:
         self._rate.sent(len(attempt.tasks), now_s)
         pause_s = min(PAUSE_S_MAX, self._reply_s / self.window)
         if in_flight >= self.value or (self._paced and now_s <= self._next_s + pause_s / 2):
-            self._used = True
+            self._round.used = True
         # What a timer is late may be made up, so that the rate is kept on the average.
         self._next_s = max(self._next_s, now_s - pause_s / 2) + pause_s
 
@@ -186,121 +251,155 @@ class AdaptiveLimit:
             case Throttled(by_load=False):
                 pass  # The job is closed for a while.
             case Throttled():
-                self._failed(attempt, now_s, "throttled", by_load=True)
+                self._failed(attempt, now_s, "throttled")
             case Lost(by_load=True):
-                self._failed(attempt, now_s, "timed out", by_load=True)
+                self._failed(attempt, now_s, "timed out")
             case Lost() | Answered():
-                self._failed(attempt, now_s, "nothing gets through", by_load=False)
+                self._failed(attempt, now_s, None)
 
-    def _failed(self, attempt: Attempt, now_s: float, reason: str, *, by_load: bool) -> None:
-        if self._failures == 0:
-            self._before_failures = self.window
+    def _failed(self, attempt: Attempt, now_s: float, by_load: str | None) -> None:
         self._failures += 1
-        self._clean_replies = 0
-        if self._failures > max(2, self._before_failures) and self.window > 1.0:
-            self._doubles_to = CUT * self._before_failures
-            self.bound = "failing"
-            self._change(1.0, "nothing gets through", now_s)
-        elif by_load and attempt.sent_s >= self._round_s:
-            self._cut(reason, now_s)
+        if self._failing:
+            return  # How many are too many cannot be learnt from it.
+        if self._failures > max(FAILURES_FEW, 2.0 * self.window):
+            self._failing, self.bound = True, "failing"
+            self._go_back_to(self._proven)
+            self._change(min(1.0, self.window), "nothing gets through", now_s)
+        elif by_load and attempt.sent_s >= self._round.since_s:
+            self._round.refused += 1
+            if not (self._doubling and self._round.few_refused):
+                self._cut(by_load, now_s)
+
+    def _go_back_to(self, window: float) -> None:
+        """Up to where it was, fast, once it goes well again."""
+        if self._goal < math.inf:
+            self._ceiling, self._goal, self._step = window, BACK_TO * window, 0.0
 
     def _cut(self, reason: str, now_s: float) -> None:
-        self._throttled = True
-        self.bound = "throttled"
-        first = self._doubles_to == math.inf
-        ratio = CUT_FIRST if first else CUT_AGAIN if self._cuts else CUT
+        window = self.window
+        if self._goal == math.inf:
+            cut = CUT_FIRST
+        elif self._cuts:
+            cut = CUT_AGAIN
+        else:
+            cut = max(CUT_LEAST, min(CUT_MOST, CUT_PER_ROOT * math.sqrt(window)))
+        if self._step:
+            self._ceiling = max(self._proven / BELOW_CEILING, (1.0 - CUT_MOST) * window)
+            self._clean_replies, self._tried_s = 0, now_s
+        elif self._ceiling < math.inf:
+            # Nothing was tried: somebody else needs room, and gets half of the cut for good.
+            self._ceiling = window * (1.0 - cut / 2)
+        else:
+            self._ceiling = window
+        self._throttled, self.bound = True, "throttled"
         self._cuts += 1
-        self._ceiling = self.window
-        self._doubles_to, self._step = 0.0, 0.0
-        self._change(max(WINDOW_MIN, ratio * self.window), reason, now_s)
+        self._goal, self._step = 0.0, 0.0
+        new = (1.0 - cut) * min(window, self._ceiling)
+        self._change(max(WINDOW_MIN, new), reason, now_s)
 
     def _clean(self, attempt: Attempt, now_s: float) -> None:
-        self._failures = 0
+        self._failures, self._failing = 0, False
         self._clean_replies += 1
-        if attempt.sent_s < self._round_s:
+        round_ = self._round
+        if attempt.sent_s < round_.since_s:
             return  # It says nothing about the window as it is now.
-        self._replies += 1
+        round_.clean += 1
         # A request that is not full is answered sooner: no measure for the others.
         self._tasks_max = max(self._tasks_max, len(attempt.tasks))
         if 2 * len(attempt.tasks) > self._tasks_max:
             reply_s = now_s - attempt.sent_s
-            self._timed += 1
-            self._timed_s += reply_s
-            weight = max(1 / 16, 1 / self._timed) if not self._base_s else 1 / 16
-            self._reply_s += (reply_s - self._reply_s) * weight
-        doubling = self.window < self._doubles_to
-        wanted = max(2 if doubling else ROUND_REPLIES_MIN, self.window)
-        least_s = 0.0 if doubling else ROUND_S_MIN
-        if self._replies >= wanted and now_s >= self._round_s + least_s:
+            round_.time(reply_s)
+            self._reply_s += (reply_s - self._reply_s) / (16 if self._base_s else 1)
+        if round_.clean >= max(self.window, self._round_replies) and (
+            self._doubling or now_s >= round_.since_s + ROUND_S_MIN
+        ):
             self._end_round(now_s)
 
+    @property
+    def _doubling(self) -> bool:
+        return self.window < self._goal
+
+    @property
+    def _round_replies(self) -> int:
+        if self._doubling:
+            return ROUND_REPLIES_DOUBLING
+        return ROUND_REPLIES_TRYING if self._step else ROUND_REPLIES
+
     def _end_round(self, now_s: float) -> None:
-        mean_s = self._timed_s / self._timed if self._timed else self._base_s
-        if not self._base_s:
-            self._base_s = mean_s
-        used, ratio = self._used, mean_s / self._base_s if self._base_s else 1.0
-        margin = 1.0 / math.sqrt(max(1, self._timed))
-        if used and ratio > SLOW + margin and self.window > 1.0:
+        round_ = self._round
+        mean_s = round_.mean_s or self._base_s
+        self._base_s = self._base_s or mean_s
+        queued = self.window * (1.0 - self._base_s / mean_s) if mean_s else 0.0
+        room = self._room + self.window * round_.error
+        slow = round_.used and self.window > 1.0 and queued > 2 * room
+        self._slow_rounds = self._slow_rounds + 1 if slow else 0
+        if self._slow_rounds == 1:
+            # The line was still filling, or emptying: the next round says how long it is.
+            self._round = _Round(now_s)
+            return
+        if slow:
             self._slow_down(mean_s, now_s)
             return
-        self._cuts = 0
-        if ratio < 1.0:
+        self._cuts, self._proven = 0, self.window
+        if queued < 0.0:
             self._base_s += (mean_s - self._base_s) / 8
-        elif ratio < 1.05:
-            self._base_s += (mean_s - self._base_s) / 32
-        if ratio < ROOM:
+        if queued < room:
             self._slowed = None
-        if used and ratio < ROOM + margin / 2:
+        if round_.used and queued < room:
             self._rise(now_s)
+        elif round_.used and self.window > 1.0 and now_s >= self._changed_s + LOOK_S:
+            self._slow_down(mean_s, now_s)
         else:
-            self._begin_round(now_s)
+            self._round = _Round(now_s)
+
+    @property
+    def _room(self) -> float:
+        return max(QUEUED, QUEUED_SHARE * self.window)
 
     def _slow_down(self, mean_s: float, now_s: float) -> None:
-        if (
-            self._slowed
-            and self.window <= 0.75 * self._slowed[0]
-            and mean_s > 0.85 * self._slowed[1]
-        ):
-            # Fewer at once did not help: the service takes longer now, whatever we do.
-            self._base_s, self._slowed = mean_s, None
-            self._begin_round(now_s)
-            return
-        self._slowed = self._slowed or (self.window, mean_s)
-        self._ceiling = self.window
-        self._doubles_to, self._step = 0.0, 0.0
-        self._clean_replies = 0
+        if self._slowed is None:
+            self._before_slow = self.window
+        else:
+            window, reply_s = self._slowed
+            helped_s = reply_s * (1.0 - HELPED * (1.0 - self.window / window))
+            if self.window < window and mean_s > helped_s:
+                # Fewer at once did not help: the service takes longer now, whatever we do.
+                self._base_s, self._slowed, self._changed_s = mean_s, None, now_s
+                self._go_back_to(self._before_slow)
+                self._round = _Round(now_s)
+                return
+        self._slowed = (self.window, mean_s)
+        fitting = self.window * self._base_s / mean_s + self._room
+        self._ceiling, self._goal, self._step = fitting, 0.0, 0.0
+        self._clean_replies, self._tried_s = 0, now_s
         self.bound = "slow"
-        fitting = 1.1 * self.window * self._base_s / mean_s
-        self._change(max(1.0, 0.5 * self.window, fitting), "replies slowed", now_s)
+        least, most = (1.0 - SLOW_CUT_MOST) * self.window, (1.0 - SLOW_CUT_LEAST) * self.window
+        self._change(max(1.0, least, min(most, fitting)), "replies slowed", now_s)
 
     def _rise(self, now_s: float) -> None:
         window, target = self.window, BELOW_CEILING * self._ceiling
-        if window < self._doubles_to:
-            new, reason = min(2 * window, max(self._doubles_to, window)), "doubling"
+        new, reason = window, "headroom"
+        if self._doubling:
+            new, reason = min(2 * window, self._goal), "doubling"
         elif window < 0.99 * target:
             new = min(target, window + max(STEP_MIN, GAP_SHARE * (target - window)))
-            reason = "headroom"
-        elif self._step or self._clean_replies >= PROBE_AFTER_REPLIES:
-            self._step = 2 * self._step or max(STEP_MIN * min(1.0, window), STEP_SHARE * window)
-            new, reason = window + min(self._step, window), "headroom"
+        elif self._step or self._tries(now_s):
+            self._step = 2 * self._step or max(STEP_MIN, min(STEP, STEP_SHARE * window))
+            new = window + min(self._step, window)
             self._ceiling = max(self._ceiling, new)
-        else:
-            new, reason = window, ""
         new = min(new, float(self._most))
         if new > window:
-            if new == self._most:
-                self.bound = "user"
+            self.bound = "user" if new == self._most else self.bound
             self._change(new, reason, now_s)
         else:
-            self._begin_round(now_s)
+            self._round = _Round(now_s)
+
+    def _tries(self, now_s: float) -> bool:
+        """Whether it is time to try more."""
+        wanted = TRY_REPLIES + TRY_REPLIES_PER_WINDOW * self.window
+        return self._clean_replies >= wanted or now_s >= self._tried_s + TRY_S
 
     def _change(self, new: float, reason: str, now_s: float) -> None:
-        old, self.window = self.window, new
-        self._begin_round(now_s)
+        old, self.window, self._changed_s = self.window, new, now_s
+        self._round = _Round(now_s)
         self._observer(LimitChanged(round(old, 2), round(new, 2), reason))
-
-    def _begin_round(self, now_s: float) -> None:
-        self._round_s = now_s
-        self._replies = self._timed = 0
-        self._timed_s = 0.0
-        self._used = False
