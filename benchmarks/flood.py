@@ -14,8 +14,8 @@ import subprocess
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -78,11 +78,17 @@ class Run:
     requests: int
 
 
+def emulator(case: Case, environment: Mapping[str, str]) -> AbstractContextManager[str]:
+    """An emulator that behaves as the case says; see ``emulator_with``."""
+    latency_ms, server_error = str(case.latency_ms), str(case.server_error)
+    options = ["--latency-ms", latency_ms, "--server-error", server_error]
+    return emulator_with(options, environment)
+
+
 @contextmanager
-def emulator(case: Case, environment: Mapping[str, str]) -> Iterator[str]:
+def emulator_with(options: Sequence[str], environment: Mapping[str, str]) -> Iterator[str]:
     """An emulator of its own process with one job, ``bench``; gives its endpoint."""
-    command = [sys.executable, "-m", "bulksubmit", "emulator", "--job", "bench"]
-    command += ["--latency-ms", str(case.latency_ms), "--server-error", str(case.server_error)]
+    command = [sys.executable, "-m", "bulksubmit", "emulator", "--job", "bench", *options]
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
         try:
             line = cast("IO[bytes]", process.stdout).readline().decode()

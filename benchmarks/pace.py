@@ -7,11 +7,17 @@ import argparse
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 from statistics import fmean
+from typing import TypeVar
 
+from benchmarks import pace_http, pace_pictures
 from benchmarks.pace_runs import (
     FIXED,
     LIMITS,
@@ -27,6 +33,8 @@ from benchmarks.pace_runs import (
 )
 from bulksubmit.emulator.scenario import Scenario
 from tests.scenarios.run import scenarios
+
+_T = TypeVar("_T")
 
 # What is wanted of ours.
 THROUGHPUT_MIN, THROTTLED_MAX, SHARE_MIN = 0.9, 0.02, 0.4
@@ -55,32 +63,38 @@ class Row:
         return self.figures[limit].fitting == self.figures[limit].ranges
 
 
-def run_all(chosen: Sequence[Scenario], seeds: int) -> list[Row]:
+def run_all(chosen: Sequence[Scenario], limits: Sequence[str], seeds: int) -> list[Row]:
     """Run each scenario with each limit, in as many processes as there are cores.
 
     Args:
-        chosen: Which.
+        chosen: Which scenarios.
+        limits: Of LIMITS.
         seeds: How many times, but for the fixed limits.
     """
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        bests = []
-        for scenario, best in zip(chosen, pool.map(sweep, chosen), strict=True):
-            print(f"{scenario.name}: best {best.value}", file=sys.stderr, flush=True)
-            bests.append(best)
+        bests = list(_told("sweeps", pool.map(sweep, chosen), len(chosen)))
         cases = [
             Case(scenario, limit, seed, best.first)
             for scenario, best in zip(chosen, bests, strict=True)
-            for limit in LIMITS
+            for limit in limits
             for seed in range(1, 2 if limit in FIXED else seeds + 1)
         ]
-        done: dict[tuple[str, str], list[Figures]] = {}
-        for case, figures in zip(cases, pool.map(measure, cases), strict=True):
-            print(f"{case.scenario.name}: {case.limit}", file=sys.stderr, flush=True)
-            done.setdefault((case.scenario.name, case.limit), []).append(figures)
+        measured = _told("runs", pool.map(measure, cases), len(cases))
+        done: dict[tuple[str, str], list[Figures]] = defaultdict(list)
+        for case, figures in zip(cases, measured, strict=True):
+            done[case.scenario.name, case.limit].append(figures)
     return [
-        Row(scenario, best, {limit: mean(done[scenario.name, limit]) for limit in LIMITS})
+        Row(scenario, best, {limit: mean(done[scenario.name, limit]) for limit in limits})
         for scenario, best in zip(chosen, bests, strict=True)
     ]
+
+
+def _told(what: str, each: Iterable[_T], count: int) -> Iterator[_T]:
+    """Say on the terminal how far it is."""
+    for number, one in enumerate(each, 1):
+        end = "\n" if number == count else ""
+        print(f"\r{what}: {number} of {count}", end=end, file=sys.stderr, flush=True)
+        yield one
 
 
 # --- Tables ----------------------------------------------------------------------------------
@@ -111,11 +125,11 @@ def _table(
     cell: Callable[[Row, str], str],
     before: Mapping[str, Callable[[Row], str]] | None = None,
 ) -> str:
-    before = before or {}
-    heads = ["scenario", *before, *LIMITS]
+    before, limits = before or {}, rows[0].figures
+    heads = ["scenario", *before, *limits]
     lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
     for row in rows:
-        cells = [show(row) for show in before.values()] + [cell(row, limit) for limit in LIMITS]
+        cells = [show(row) for show in before.values()] + [cell(row, limit) for limit in limits]
         lines.append(f"| {' | '.join([row.scenario.name, *cells])} |")
     return "\n".join(lines)
 
@@ -145,7 +159,7 @@ def _summary(rows: Sequence[Row]) -> str:
         *("settles, worst s", "recovers, worst s", "share of two", "scenarios within ranges"),
     )
     lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
-    for limit in LIMITS:
+    for limit in rows[0].figures:
         figures = [row.figures[limit] for row in rows]
         throughputs = [100 * row.throughput(limit) for row in rows]
         throttled = [100 * each.throttled_settled for each in figures]
@@ -252,22 +266,62 @@ def _arguments() -> argparse.Namespace:
         "names", nargs="*", metavar="SCENARIO", help=f"of {', '.join(known)} [default: all]"
     )
     parser.add_argument(
+        "--limits",
+        nargs="*",
+        choices=LIMITS,
+        default=LIMITS,
+        metavar="LIMIT",
+        help=f"of {', '.join(LIMITS)}; {OURS} is always run; default: all",
+    )
+    parser.add_argument(
         "--seeds",
         type=int,
         default=3,
         help="how often each is run, but for the fixed limits; default: %(default)s",
     )
+    parser.add_argument(
+        "--pictures",
+        type=Path,
+        metavar="FOLDER",
+        help="draw a picture of each scenario instead; wants matplotlib",
+    )
+    parser.add_argument(
+        "--http",
+        action="store_true",
+        help="compare real HTTP and virtual time instead, a minute; default: "
+        + ", ".join(pace_http.SCENARIOS),
+    )
+    parser.add_argument("--tasks-max", type=int, help="with these two, for a quick look")
     given = parser.parse_args()
     if unknown := set(given.names) - known.keys():
         parser.error(f"no such scenario: {', '.join(sorted(unknown))}")
-    given.scenarios = [known[name] for name in given.names or known]
+    names = given.names or (pace_http.SCENARIOS if given.http else known)
+    given.scenarios = [_smaller(known[name], given.tasks_max) for name in names]
+    given.limits = [limit for limit in LIMITS if limit in {OURS, *given.limits}]
     return given
 
 
+def _smaller(scenario: Scenario, tasks_max: int | None) -> Scenario:
+    tasks = min(scenario.load.tasks, tasks_max or sys.maxsize)
+    return replace(scenario, load=replace(scenario.load, tasks=tasks))
+
+
 def main() -> None:
-    """Exit code 1 if ours is not as is wanted."""
+    """Exit code 1 if something is not as is wanted."""
     given = _arguments()
-    rows = run_all(given.scenarios, given.seeds)
+    if given.pictures:
+        given.pictures.mkdir(parents=True, exist_ok=True)
+        with ProcessPoolExecutor(os.cpu_count()) as pool:
+            drawing = partial(pace_pictures.draw, folder=given.pictures)
+            for path in pool.map(drawing, given.scenarios):
+                print(path, flush=True)
+        return
+    if given.http:
+        with tempfile.TemporaryDirectory() as folder:
+            pairs = pace_http.compare(given.scenarios, Path(folder))
+        print(pace_http.table(pairs))
+        sys.exit(not all(pair.agrees for pair in pairs))
+    rows = run_all(given.scenarios, given.limits, given.seeds)
     for part in tables(rows):
         print(part, end="\n\n")
     sys.exit(not show_bars(bars(rows)))

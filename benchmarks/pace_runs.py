@@ -26,7 +26,7 @@ SWEEP = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 100)
 
 SETTLES_S = 30.0  # What a limit has to find the pace in; after that it is measured for as long.
 SETTLED_SHARE = 0.8  # Of the best fixed limit's pace.
-_MORE = 1.01  # A sweep ends after two limits in a row that are not so much better.
+_MORE, _USELESS_SHARE = 1.01, 0.5  # When a sweep ends.
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +177,8 @@ def measure(case: Case) -> Figures:
 def sweep(scenario: Scenario) -> Best:
     """Find the best fixed limit.
 
-    The limits rise, until two in a row are not one in a hundred better than the best before.
+    The limits rise, until two in a row are not one in a hundred better than the best before, or
+    one has half of its requests throttled.
     """
     most = scenario.load.concurrency_max
     windows = [span.settled_s for span in spans(scenario)]
@@ -187,7 +188,7 @@ def sweep(scenario: Scenario) -> Best:
         found = Best(value, tasks_per_s(timeline, windows), tasks_per_s(timeline, windows[:1]))
         worse = worse + 1 if found.tasks_per_s < _MORE * best.tasks_per_s else 0
         best = max(best, found, key=lambda each: each.tasks_per_s)
-        if worse > 1:
+        if worse > 1 or timeline.figure("throttled_share") > _USELESS_SHARE:
             break
     return best
 
