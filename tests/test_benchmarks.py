@@ -1,21 +1,26 @@
 """The benchmarks run; what they measure is for people to read, and never asserted."""
 
+import math
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
-from benchmarks import forms
+from benchmarks import forms, pace
 from benchmarks.job_digest import digest, swept, wanted
 from benchmarks.measure import Usage
+from benchmarks.pace_http import Pair
+from benchmarks.pace_runs import Best, Figures, spans
 from benchmarks.task_file import task_file
 from benchmarks.task_forms import FORMS, bodies
 from bulksubmit.cli.inputs import source_spec
 from bulksubmit.producer import open_source
 from bulksubmit.producer.spec import SourceSpec
 from tests.producer.reading import read
+from tests.scenarios.run import scenarios
 
 ROOT = Path(__file__).parents[1]
 
@@ -25,10 +30,18 @@ def flood(*arguments: str) -> str:
 
 
 def benchmark(name: str, *arguments: str) -> str:
-    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
-    ended = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    ended = ran(name, *arguments)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
+
+
+def ran(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", f"benchmarks.{name}", *arguments]
+    return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+
+
+def table_rows(printed: str) -> list[list[str]]:
+    return [line.strip("| ").split(" | ") for line in printed.splitlines() if line[:2] == "| "]
 
 
 def test_flood_ends_with_a_table(tmp_path: Path) -> None:
@@ -126,7 +139,7 @@ def test_forms_are_flooded(tmp_path: Path) -> None:
     asked = ("--tasks", "300", "--forms", "pretty.zst", "sweep")
     printed = benchmark("forms", *asked, "--folder", str(tmp_path))
 
-    rows = [line.strip("| ").split(" | ") for line in printed.splitlines() if line[:2] == "| "]
+    rows = table_rows(printed)
     assert [(row[0], row[-1]) for row in rows[1:]] == [("pretty.zst", "met"), ("sweep", "met")]
     assert [*tmp_path.iterdir()] == []
 
@@ -183,3 +196,90 @@ def test_forms_miss_the_bar() -> None:
     ]
 
     assert verdicts == ["met", "NOT MET", "FAILED: one is missing"]
+
+
+def test_pace_is_measured() -> None:
+    """
+    Each limit that was asked for has a column beside ours, each scenario a row; the exit code
+    says whether all that is wanted of ours is so.
+    """
+    ended = ran("pace", "tiny-queue", "--seeds", "1", "--limits", "AIMD", "1")
+
+    rows = table_rows(ended.stdout)
+    assert [row[0] for row in rows[:4]] == ["limit", "ours", "AIMD", "fixed 1"], ended.stderr
+    assert rows[4] == ["scenario", "best", "tasks/s", "ours", "AIMD", "1"]
+    assert [row[0] for row in rows[5:12:2]] == ["tiny-queue"] * 4
+    assert ended.returncode == ("NOT MET" in ended.stdout)
+
+
+def test_pace_misses_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
+    """
+    Each scenario in which ours is not as is wanted is told, for each thing that is wanted; and
+    where there is no knee, nothing is wanted of the throughput.
+    """
+    known = {scenario.name: scenario for scenario in scenarios()}
+    good = Figures(95.0, 0.01, 0.1, 30.0, None, None, 5, 5)
+    slow = replace(good, tasks_per_s=80.0, settles_s=math.inf, recovers_s=31.0, share=0.3)
+    rows = [
+        pace.Row(known[name], Best(16, 100.0, 100.0), {"ours": figures})
+        for name, figures in (("limit-16", good), ("limit-2", slow), ("no-limit", slow))
+    ]
+
+    assert pace.show_bars(pace.bars(rows[:1]))
+    assert not pace.show_bars(pace.bars(rows))
+    missed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("NOT MET")]
+    assert missed == [
+        "NOT MET: limit-2: throughput, % of the best fixed limit's: 80",
+        "NOT MET: limit-2: settles in, s: inf",
+        "NOT MET: no-limit: settles in, s: inf",
+        "NOT MET: limit-2: recovers in, s: 31",
+        "NOT MET: no-limit: recovers in, s: 31",
+        "NOT MET: limit-2: the smaller share of two submitters: 0.3",
+        "NOT MET: no-limit: the smaller share of two submitters: 0.3",
+    ]
+
+
+def test_pace_is_measured_while_the_service_stays_as_it_is() -> None:
+    """
+    An outage is left out, as is the time in which the pace is looked for.
+    """
+    known = {scenario.name: scenario for scenario in scenarios()}
+
+    assert [span.settled_s for span in spans(known["limit-16"])] == [(30, 60)]
+    assert [span.settled_s for span in spans(known["outage-502"])] == [(10, 20), (80, 110)]
+    assert [span.settled_s for span in spans(known["two-submitters"])] == [(7.5, 15), (45, 75)]
+
+
+def test_pace_is_drawn(tmp_path: Path) -> None:
+    """
+    A picture is drawn of each scenario that was asked for, with one submitter or two.
+    """
+    asked = ("capacity-halves", "two-submitters", "--tasks-max", "200")
+    benchmark("pace", *asked, "--pictures", str(tmp_path))
+
+    drawn = sorted(tmp_path.iterdir())
+    assert [path.name for path in drawn] == ["capacity-halves.png", "two-submitters.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
+
+
+def test_pace_over_http_is_compared() -> None:
+    """
+    A scenario is run over real HTTP and on virtual time, and each figure of both is shown.
+    """
+    ended = ran("pace", "limit-2", "--http", "--tasks-max", "20")
+
+    rows = table_rows(ended.stdout)
+    assert [row[1] for row in rows] == ["figure", "seconds", "requests", "throttled, %", "limit"]
+    assert ended.returncode == ("NOT MET" in ended.stdout), ended.stderr
+
+
+def test_pace_over_http_agrees() -> None:
+    """
+    Two figures agree if they are no more than 15 % apart; shares also if by two in a hundred.
+    """
+    apart = [("seconds", 114.0), ("seconds", 116.0), ("throttled", 101.9), ("throttled", 116.0)]
+    pairs = [Pair("tiny", name, http, 100.0) for name, http in apart]
+
+    assert [pair.agrees for pair in pairs] == [True, False, True, False]
+    assert Pair("tiny", "throttled", 1.9, 0.0).agrees
+    assert not Pair("tiny", "throttled", 2.1, 0.0).agrees
