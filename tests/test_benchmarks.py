@@ -275,11 +275,12 @@ def test_pace_over_http_is_compared() -> None:
 
 def test_pace_over_http_agrees() -> None:
     """
-    Two figures agree if they are no more than 15 % apart; shares also if by two in a hundred.
+    Two figures agree if they are no more than 15 % apart; shares also if by two in a hundred, and
+    limits if so much beyond those of all seeds.
     """
-    apart = [("seconds", 114.0), ("seconds", 116.0), ("throttled", 101.9), ("throttled", 116.0)]
-    pairs = [Pair("tiny", name, http, 100.0) for name, http in apart]
+    apart = [("seconds", 114.0), ("seconds", 116.0), ("throttled", 84.0), ("limit", 124.0)]
+    pairs = [Pair("tiny", name, http, [90.0, 110.0]) for name, http in apart]
 
-    assert [pair.agrees for pair in pairs] == [True, False, True, False]
-    assert Pair("tiny", "throttled", 1.9, 0.0).agrees
-    assert not Pair("tiny", "throttled", 2.1, 0.0).agrees
+    assert [pair.agrees for pair in pairs] == [True, False, False, True]
+    assert Pair("tiny", "throttled", 1.9, [0.0, 0.0]).agrees
+    assert not Pair("tiny", "throttled", 2.1, [0.0, 0.0]).agrees
