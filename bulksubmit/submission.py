@@ -141,6 +141,7 @@ class Submission:
         # Rejected tasks that are no sign of a wrong setting: an earlier process got past them,
         # or their ID was taken.
         self._taken = self._journal.counts.rejected
+        self._undelivered = 0  # Lists of outcomes that wait for the consumer, beyond LISTS_AHEAD.
         self._rowless = 0  # Tasks answered, whose rows could not be written.
         self._reconciler = _reconciler_for(
             settings, random=random, observer=observer, doubt_below=self._journal.doubt_below
@@ -151,6 +152,7 @@ class Submission:
             _asked(settings),
             anyio.current_time,
             rate_opens_s=rate.opens_s,
+            consumer_is_slow=lambda: self._undelivered > 0,
             disk_s=lambda: self._journal.wrote_s + self._files.wrote_s,
             cpu_s=cpu_s,
         )
@@ -381,7 +383,13 @@ class Submission:
     async def _deliver(self, outcomes: list[Outcome]) -> None:
         if outcomes:  # An empty list tells the consumer that it was the last.
             with suppress(anyio.BrokenResourceError):  # The consumer has left.
-                await self._to_consumer.send(outcomes)
+                try:
+                    # At once, or each reply would keep its place for a round of the event loop.
+                    self._to_consumer.send_nowait(outcomes)
+                except anyio.WouldBlock:
+                    self._undelivered += 1
+                    await self._to_consumer.send(outcomes)
+                    self._undelivered -= 1
 
     # --- The consumer's side -----------------------------------------------------------------
 
@@ -391,10 +399,15 @@ class Submission:
         Raises:
             Exception: at the end otherwise.
         """
-        try:
-            return await self._lists.receive()
-        except anyio.EndOfStream:
-            pass
+        outcomes: list[Outcome] = []
+        with suppress(anyio.EndOfStream, anyio.WouldBlock):
+            outcomes += await self._lists.receive()
+            # All that there are: receiving takes a round of the event loop, in which several
+            # replies come on a busy one.
+            while True:
+                outcomes += self._lists.receive_nowait()
+        if outcomes:
+            return outcomes
         if self._error:  # Raised out here, so that its own cause and context stay with it.
             raise self._error
         return []

@@ -53,6 +53,7 @@ class Speed:
         clock: Callable[[], float],
         *,
         rate_opens_s: Callable[[float], float] = lambda now_s: now_s,
+        consumer_is_slow: Callable[[], bool] = lambda: True,
         disk_s: Callable[[], float] = lambda: 0.0,
         cpu_s: Callable[[], float] = time.process_time,
     ) -> None:
@@ -62,11 +63,14 @@ class Speed:
             asked: The user's bounds.
             clock: The time in seconds; the pool's.
             rate_opens_s: When the user's bound on the rate lets the next tasks go.
+            consumer_is_slow: Whether outcomes wait for it in line. Otherwise a place that
+                outcomes still have is one that nobody had time to give back.
             disk_s: How long was spent on writing, up to now.
             cpu_s: The same of this process on any core.
         """
         self.asked = asked
         self._clock, self._rate_opens_s = clock, rate_opens_s
+        self._consumer_is_slow = consumer_is_slow
         self._disk_s, self._cpu_s = disk_s, cpu_s
         self._state: Cause | None = None  # None before the pool's first word, and after its last.
         self._since_s = 0.0
@@ -111,6 +115,8 @@ class Speed:
         match why:
             case Why.PACE if self._rate_opens_s(now_s) >= opens_s:
                 return Cause.MAX_RATE
+            case Why.PLACES if bound == "consumer" and not self._consumer_is_slow():
+                return Cause.CPU
             case Why.PLACES | Why.PACE if bound != "user":
                 return Cause(bound)
             case Why.PLACES | Why.PACE:

@@ -22,6 +22,7 @@ class Machine:
         cpu_s: How long a core was busy.
         disk_s: How long it was written.
         rate_opens_s: When the user's rate lets the next tasks go.
+        consumer_is_slow: Whether outcomes wait for it.
         speed: What is told of it.
     """
 
@@ -29,6 +30,7 @@ class Machine:
     cpu_s: float = 5.0
     disk_s: float = 3.0
     rate_opens_s: float = -math.inf
+    consumer_is_slow: bool = True
     speed: Speed = field(init=False)
 
     def __post_init__(self) -> None:
@@ -36,6 +38,7 @@ class Machine:
             ASKED,
             lambda: self.now_s,
             rate_opens_s=lambda now_s: max(now_s, self.rate_opens_s),
+            consumer_is_slow=lambda: self.consumer_is_slow,
             disk_s=lambda: self.disk_s,
             cpu_s=lambda: self.cpu_s,
         )
@@ -122,6 +125,16 @@ def test_the_later_of_two_paces_binds(rate_opens_s: float, cause: Cause) -> None
     machine.waits(Why.PACE, 5.0, bound="throttled", opens_s=1005.0)
 
     assert machine.speed.recently == Limited(cause, 1.0)
+
+
+def test_outcomes_that_nobody_had_time_to_hand_over() -> None:
+    """If none waits in line for the consumer, a place that outcomes have is for want of CPU."""
+    machine = Machine()
+    machine.consumer_is_slow = False
+
+    machine.waits(Why.PLACES, 5.0, bound="consumer")
+
+    assert machine.speed.recently == Limited(Cause.CPU, 1.0)
 
 
 def test_memory_is_full() -> None:

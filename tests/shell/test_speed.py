@@ -236,3 +236,17 @@ def test_a_short_run_says_nothing() -> None:
 
     assert now == "nothing"
     assert (report.limited_by, report.limited_share, report.advice) == (None, None, None)
+
+
+def test_a_fast_consumer_of_many_small_replies() -> None:
+    """
+    However many replies come at one moment, their outcomes are taken in at once: none of the
+    hundred places stays taken, and each second has its hundred requests.
+    """
+    source = Blocks((0.0, make_tasks(5, first=5 * n)) for n in range(1000))
+    settings = Settings(concurrency=100, tasks_per_request_max=5)
+
+    now, report = run(source, FakeService(), settings)
+
+    assert now == report.limited_by == "concurrency"
+    assert report.elapsed_s == 10
