@@ -29,6 +29,7 @@ were found there, too.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Protocol
 
 from bulksubmit.core.events import LimitChanged, Observer
@@ -172,6 +173,25 @@ class _Round:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class _Slowed:
+    """A cut because replies had slowed.
+
+    Attributes:
+        before: The window before the first such cut in a row.
+        window: The window before this one.
+        reply_s: How long replies took then.
+    """
+
+    before: float
+    window: float
+    reply_s: float
+
+    def helped_s(self, window: float) -> float:
+        """How long replies take at most, at this smaller window, if there was a line."""
+        return self.reply_s * (1.0 - HELPED * (1.0 - window / self.window))
+
+
 class AdaptiveLimit:
     """As many attempts in flight as the service answers well; see the module's text.
 
@@ -210,9 +230,8 @@ class AdaptiveLimit:
         self._failing = False
         self._throttled = False  # Ever: attempts are paced from then on.
         self._base_s = self._reply_s = 0.0
-        self._slowed: tuple[float, float] | None = None  # Window and reply time at the last cut.
         self._slow_rounds = 0  # In a row.
-        self._before_slow = WINDOW_START  # The window before the first such cut in a row.
+        self._slowed: _Slowed | None = None  # The cut that the next round is to judge.
         self._tasks_max = 1
         self._next_s = -math.inf
         self._round, self._changed_s = _Round(-math.inf), -math.inf
@@ -281,6 +300,8 @@ class AdaptiveLimit:
             cut = CUT_FIRST
         elif self._cuts:
             cut = CUT_AGAIN
+        elif self._step:
+            cut = CUT_LEAST
         else:
             cut = max(CUT_LEAST, min(CUT_MOST, CUT_PER_ROOT * math.sqrt(window)))
         if self._step:
@@ -328,26 +349,28 @@ class AdaptiveLimit:
     def _end_round(self, now_s: float) -> None:
         round_ = self._round
         mean_s = round_.mean_s or self._base_s
+        if self._slowed and mean_s > self._slowed.helped_s(self.window):
+            # Fewer at once did not help: the service takes longer now, whatever we do.
+            self._go_back_to(self._slowed.before)
+            self._base_s = mean_s
         self._base_s = self._base_s or mean_s
         queued = self.window * (1.0 - self._base_s / mean_s) if mean_s else 0.0
         room = self._room + self.window * round_.error
-        slow = round_.used and self.window > 1.0 and queued > 2 * room
-        self._slow_rounds = self._slow_rounds + 1 if slow else 0
-        if self._slow_rounds == 1:
-            # The line was still filling, or emptying: the next round says how long it is.
-            self._round = _Round(now_s)
+        can_slow = round_.used and self.window > 1.0
+        if can_slow and queued > 2 * room:
+            # At first the line was still filling: the next round says how long it is.
+            self._slow_rounds += 1
+            if self._slowed or self._slow_rounds > 1:
+                self._slow_down(mean_s, now_s)
+            else:
+                self._round = _Round(now_s)
             return
-        if slow:
-            self._slow_down(mean_s, now_s)
-            return
-        self._cuts, self._proven = 0, self.window
+        self._cuts, self._slow_rounds, self._slowed, self._proven = 0, 0, None, self.window
         if queued < 0.0:
             self._base_s += (mean_s - self._base_s) / 8
-        if queued < room:
-            self._slowed = None
         if round_.used and queued < room:
             self._rise(now_s)
-        elif round_.used and self.window > 1.0 and now_s >= self._changed_s + LOOK_S:
+        elif can_slow and now_s >= self._changed_s + LOOK_S:
             self._slow_down(mean_s, now_s)
         else:
             self._round = _Round(now_s)
@@ -357,18 +380,8 @@ class AdaptiveLimit:
         return max(QUEUED, QUEUED_SHARE * self.window)
 
     def _slow_down(self, mean_s: float, now_s: float) -> None:
-        if self._slowed is None:
-            self._before_slow = self.window
-        else:
-            window, reply_s = self._slowed
-            helped_s = reply_s * (1.0 - HELPED * (1.0 - self.window / window))
-            if self.window < window and mean_s > helped_s:
-                # Fewer at once did not help: the service takes longer now, whatever we do.
-                self._base_s, self._slowed, self._changed_s = mean_s, None, now_s
-                self._go_back_to(self._before_slow)
-                self._round = _Round(now_s)
-                return
-        self._slowed = (self.window, mean_s)
+        before = self._slowed.before if self._slowed else self.window
+        self._slowed = _Slowed(before, self.window, mean_s)
         fitting = self.window * self._base_s / mean_s + self._room
         self._ceiling, self._goal, self._step = fitting, 0.0, 0.0
         self._clean_replies, self._tried_s = 0, now_s
@@ -402,4 +415,5 @@ class AdaptiveLimit:
     def _change(self, new: float, reason: str, now_s: float) -> None:
         old, self.window, self._changed_s = self.window, new, now_s
         self._round = _Round(now_s)
-        self._observer(LimitChanged(round(old, 2), round(new, 2), reason))
+        if round(old, 2) != round(new, 2):
+            self._observer(LimitChanged(round(old, 2), round(new, 2), reason))
