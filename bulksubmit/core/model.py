@@ -373,7 +373,8 @@ class Why(StrEnum):
     """Why there is nothing to send now; of several reasons the one to be dealt with first."""
 
     PLACES = "places"  # As many are in flight as may be.
-    HELD = "held"  # The service wants it so, or does not answer well: all wait.
+    ASKED = "asked"  # The service asks all to wait.
+    HELD = "held"  # Its last replies settled nothing: all wait but one probe.
     PACE = "pace"  # It is too soon after the last one.
     SOURCE = "source"  # No full collection has been read; more will come.
     RETRIES = "retries"  # All that is left is to be sent again, or read back, and not yet.

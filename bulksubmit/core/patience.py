@@ -5,7 +5,7 @@ from random import Random
 
 from bulksubmit.core.backoff import Hold
 from bulksubmit.core.events import Held, Observer, Resumed
-from bulksubmit.core.model import GiveUp
+from bulksubmit.core.model import GiveUp, Why
 
 
 class Patience:
@@ -62,6 +62,11 @@ class Patience:
             self._held_until_s = opens_s
             self._observer(Held(self.hold.reason, for_s=opens_s - now_s))
         return opens_s
+
+    @property
+    def why(self) -> Why:
+        """Why nothing may go, if so."""
+        return Why.HELD if self.hold.probing else Why.ASKED
 
     def sent(self, number: int) -> None:
         """A request has gone."""

@@ -190,7 +190,7 @@ class Reconciler:
             return Wait(gives_up_s, Why.PLACES)
         holds_s = self._patience.opens_s(now_s)
         if max(opens_s, holds_s) > now_s:
-            why = Why.PACE if opens_s > holds_s else Why.HELD
+            why = Why.PACE if opens_s > holds_s else self._patience.why
             return Wait(min(max(opens_s, holds_s), gives_up_s), why)
         if self._suspects.full(now_s):
             return self._read_back()

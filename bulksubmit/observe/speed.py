@@ -121,7 +121,9 @@ class Speed:
                 return Cause(bound)
             case Why.PLACES | Why.PACE:
                 return self._bad if self._bad_share > BAD_SHARE else Cause.CONCURRENCY
-            case Why.HELD:
+            case Why.ASKED:
+                return Cause.THROTTLED
+            case Why.HELD:  # So the last reply is one of those that settled nothing.
                 return Cause.THROTTLED if self._reply == "throttled" else Cause.FAILING
             case Why.SOURCE:
                 return Cause.BUFFER if self._full else Cause.SOURCE

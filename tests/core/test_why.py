@@ -41,8 +41,8 @@ def test_the_service_asks_for_a_pause() -> None:
     reconciler, (attempt, *_) = in_flight(3)
     reconciler.settle(attempt, Throttled(10.0, "429"), now_s=1.0)
 
-    assert why(reconciler, 2.0) is Why.HELD
-    assert why(reconciler, 2.0, opens_s=10.0) is Why.HELD
+    assert why(reconciler, 2.0) is Why.ASKED
+    assert why(reconciler, 2.0, opens_s=10.0) is Why.ASKED
     assert why(reconciler, 2.0, opens_s=12.0) is Why.PACE
 
 

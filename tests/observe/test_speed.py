@@ -74,7 +74,8 @@ class Machine:
         (Why.PLACES, "failing", Cause.FAILING),
         (Why.PLACES, "consumer", Cause.CONSUMER),
         (Why.PACE, "throttled", Cause.THROTTLED),
-        (Why.HELD, "user", Cause.FAILING),
+        (Why.HELD, "throttled", Cause.FAILING),
+        (Why.ASKED, "user", Cause.THROTTLED),
         (Why.SOURCE, "throttled", Cause.SOURCE),
         (Why.RETRIES, "throttled", Cause.RETRIES),
         (Why.REPLIES, "throttled", Cause.REPLIES),
@@ -91,7 +92,7 @@ def test_what_the_pool_waits_for(why: Why, bound: str, cause: Cause) -> None:
 
 @pytest.mark.parametrize(("reply", "cause"), [("throttled", "throttled"), ("lost", "failing")])
 def test_all_is_held(reply: str, cause: str) -> None:
-    """By the last reply it is told whether the service asked for it, or is down."""
+    """By the last reply it is told whether the service throttles all, or is down."""
     machine = Machine()
     machine.speed.ended(request_ended(reply))
 
