@@ -377,7 +377,7 @@ class Why(StrEnum):
     HELD = "held"  # Its last replies settled nothing: all wait but one probe.
     PACE = "pace"  # It is too soon after the last one.
     SOURCE = "source"  # No full collection has been read; more will come.
-    RETRIES = "retries"  # All that is left is to be sent again, or read back, and not yet.
+    RETRIES = "retries"  # What is not in flight is to be sent again, or read back, and not yet.
     REPLIES = "replies"  # All that is left is in flight.
 
 

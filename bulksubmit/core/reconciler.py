@@ -205,7 +205,7 @@ class Reconciler:
         read_s = self._suspects.ready_s(now_s)
         if read_s <= now_s:
             return self._read_back()
-        why = Why.REPLIES if self.in_flight else Why.RETRIES
+        why = Why.REPLIES if ready_s == read_s == math.inf else Why.RETRIES
         return Wait(min(ready_s, read_s, gives_up_s), why if self.sealed else Why.SOURCE)
 
     def _gives_up_s(self, now_s: float, in_flight_max: int) -> float:

@@ -23,7 +23,7 @@ RECENT_S = 10.0
 TOLD_S_MIN = 2.0  # What can be said of less than this is noise.
 DISK_SHARE = 1 / 3
 CPU_SHARE = 0.9
-# Of the last replies; with so many bad ones a limit that the user has fixed is no bound any more.
+# Of the last replies; with so many bad ones they are behind all that is full, or has to wait.
 BAD_SHARE, REPLIES = 0.05, 50
 
 
@@ -120,17 +120,20 @@ class Speed:
             case Why.PLACES | Why.PACE if bound != "user":
                 return Cause(bound)
             case Why.PLACES | Why.PACE:
-                return self._bad if self._bad_share > BAD_SHARE else Cause.CONCURRENCY
+                return self._unless_bad(Cause.CONCURRENCY)
             case Why.ASKED:
                 return Cause.THROTTLED
             case Why.HELD:  # So the last reply is one of those that settled nothing.
                 return Cause.THROTTLED if self._reply == "throttled" else Cause.FAILING
             case Why.SOURCE:
-                return Cause.BUFFER if self._full else Cause.SOURCE
+                return self._unless_bad(Cause.BUFFER) if self._full else Cause.SOURCE
             case Why.RETRIES:
-                return Cause.RETRIES
+                return self._unless_bad(Cause.RETRIES)
             case Why.REPLIES:
                 return Cause.REPLIES
+
+    def _unless_bad(self, cause: Cause) -> Cause:
+        return self._bad if self._bad_share > BAD_SHARE else cause
 
     def _turn(self, state: Cause | None, now_s: float) -> None:
         if self._state is None:

@@ -81,11 +81,19 @@ def test_only_replies_are_left() -> None:
 
 
 def test_only_retries_are_left() -> None:
-    """Nothing is in flight, and what is left is not due."""
+    """What is not in flight is not due."""
     reconciler, (attempt,) = in_flight(1, tasks=2)
     added, failed = attempt.tasks
     each = [*results([added]), *results([failed], "ServerError", "InternalError")]
     reconciler.settle(attempt, Answered(each), now_s=1.0)
+
+    assert why(reconciler, 1.0) is Why.RETRIES
+
+
+def test_retries_beside_replies() -> None:
+    """As long as something is not in flight that is to be, it is not only the replies."""
+    reconciler, (attempt, _) = in_flight(2, tasks=200)
+    reconciler.settle(attempt, Lost("reset", sent=True), now_s=1.0)
 
     assert why(reconciler, 1.0) is Why.RETRIES
 

@@ -117,6 +117,25 @@ def test_a_fixed_limit_that_is_too_high(one_in: int, cause: Cause) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reason", "clean"),
+    [(Why.PLACES, Cause.CONCURRENCY), (Why.SOURCE, Cause.BUFFER), (Why.RETRIES, Cause.RETRIES)],
+)
+def test_bad_replies_are_behind_what_is_full_or_has_to_wait(reason: Why, clean: Cause) -> None:
+    """Places, memory and pauses are for the tasks that the service has refused."""
+    told = []
+    for reply in ("answered", "throttled", "lost"):
+        machine = Machine()
+        machine.speed.memory(full=True)
+        for _ in range(10):
+            machine.speed.ended(request_ended(reply))
+        machine.waits(reason, 5.0)
+        told.append(machine.speed.recently)
+
+    causes = (clean, Cause.THROTTLED, Cause.FAILING)
+    assert told == [Limited(cause, 1.0) for cause in causes]
+
+
+@pytest.mark.parametrize(
     ("rate_opens_s", "cause"), [(1004.0, Cause.THROTTLED), (1005.0, Cause.MAX_RATE)]
 )
 def test_the_later_of_two_paces_binds(rate_opens_s: float, cause: Cause) -> None:
