@@ -83,6 +83,8 @@ def advice(cause: Cause, asked: Asked, *, tasks_per_s: float) -> str:
         asked: By the user.
         tasks_per_s: How fast it was.
     """
+    if cause is Cause.THROTTLED and not asked.auto:
+        return "leave out --concurrency: without it, fewer requests are sent to be refused"
     return _ADVICE[cause].format(
         rate=f"{tasks_per_s:,.0f} tasks/s",
         flag="--concurrency-max" if asked.auto else "--concurrency",

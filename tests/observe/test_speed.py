@@ -322,3 +322,4 @@ def test_advice_on_a_fixed_limit() -> None:
     asked = replace(ASKED, auto=False)
 
     assert advice(Cause.CONCURRENCY, asked, tasks_per_s=1.0) == "raise --concurrency (now 16)"
+    assert advice(Cause.THROTTLED, asked, tasks_per_s=1.0).startswith("leave out --concurrency:")
