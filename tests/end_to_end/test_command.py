@@ -30,7 +30,8 @@ TASKS = make_tasks(1000)
 REPORT = [
     *("run_id", "job_id", "converged", "total", "added", "existed", "rejected", "existed_own"),
     *("abandoned", "unsettled", "in_doubt", "source_complete", "requests", "retried_requests"),
-    *("throttled_requests", "bytes_sent", "elapsed_s", "tasks_per_s", "rejects_path"),
+    *("throttled_requests", "bytes_sent", "elapsed_s", "tasks_per_s", "limit", "limit_reason"),
+    *("limit_raised", "limit_cut", "limited_by", "limited_share", "advice", "rejects_path"),
     *("journal_path", "exit_code"),
 ]
 
