@@ -215,7 +215,11 @@ class Bar:
         name = worst(self.values, key=self.values.__getitem__)
         wanted = f"≥ {self.least:g}" if self.least is not None else f"≤ {self.most:g}"
         verdict = "NOT MET" if self.misses else "met"
-        return f"| {self.what} | {wanted} | {self.values[name]:.3g} ({name}) | {verdict} |"
+        return f"| {self.what} | {wanted} | {_shown(self.values[name])} ({name}) | {verdict} |"
+
+
+def _shown(value: float) -> str:
+    return "never" if math.isinf(value) else f"{value:.3g}"
 
 
 def bars(rows: Sequence[Row]) -> list[Bar]:
@@ -252,7 +256,7 @@ def show_bars(found: Sequence[Bar]) -> bool:
     print()
     for bar in found:
         for name, value in bar.misses.items():
-            print(f"NOT MET: {name}: {bar.what}: {value:.3g}")
+            print(f"NOT MET: {name}: {bar.what}: {_shown(value)}")
     return not any(bar.misses for bar in found)
 
 

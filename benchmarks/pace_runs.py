@@ -178,7 +178,7 @@ def sweep(scenario: Scenario) -> Best:
     """Find the best fixed limit.
 
     The limits rise, until two in a row are not one in a hundred better than the best before, or
-    one has half of its requests throttled.
+    one has half of its requests throttled at all times.
     """
     most = scenario.load.concurrency_max
     windows = [span.settled_s for span in spans(scenario)]
@@ -188,7 +188,8 @@ def sweep(scenario: Scenario) -> Best:
         found = Best(value, tasks_per_s(timeline, windows), tasks_per_s(timeline, windows[:1]))
         worse = worse + 1 if found.tasks_per_s < _MORE * best.tasks_per_s else 0
         best = max(best, found, key=lambda each: each.tasks_per_s)
-        if worse > 1 or timeline.figure("throttled_share") > _USELESS_SHARE:
+        throttled = min(timeline.figure("throttled_share", *window) for window in windows)
+        if worse > 1 or throttled > _USELESS_SHARE:
             break
     return best
 

@@ -230,8 +230,8 @@ def test_pace_misses_the_bar(capsys: pytest.CaptureFixture[str]) -> None:
     missed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("NOT MET")]
     assert missed == [
         "NOT MET: limit-2: throughput, % of the best fixed limit's: 80",
-        "NOT MET: limit-2: settles in, s: inf",
-        "NOT MET: no-limit: settles in, s: inf",
+        "NOT MET: limit-2: settles in, s: never",
+        "NOT MET: no-limit: settles in, s: never",
         "NOT MET: limit-2: recovers in, s: 31",
         "NOT MET: no-limit: recovers in, s: 31",
         "NOT MET: limit-2: the smaller share of two submitters: 0.3",
