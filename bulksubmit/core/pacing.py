@@ -29,7 +29,7 @@ were found there, too.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from bulksubmit.core.events import LimitChanged, Observer
@@ -51,7 +51,7 @@ BACK_TO = 0.9  # Of a window that was left behind; the rest by evidence.
 # Trying more costs one or two throttled replies, once in so many clean ones; it is fewer for a
 # small window, so that the smaller of two submitters grows faster. Where replies are few, the
 # time counts instead.
-TRY_REPLIES, TRY_REPLIES_PER_WINDOW, TRY_S = 75, 5, 20.0
+TRY_REPLIES, TRY_REPLIES_PER_WINDOW, TRY_S, TRY_SHARED_S = 100, 5, 25.0, 6.0
 STEP, STEP_SHARE, STEP_MIN = 0.5, 0.2, 0.1
 
 # So few may have been refused while it doubles, because somebody else was too many. A submitter
@@ -66,9 +66,11 @@ FAILURES_FEW = 4.0
 QUEUED, QUEUED_SHARE = 2.0, 0.08
 SLOW_CUT_LEAST, SLOW_CUT_MOST = 0.25, 0.5
 HELPED = 0.5  # Of what shorter replies were to be expected.
-LOOK_S = 60.0  # After so long with a line that is neither short nor long, see if the base still is.
+# A line that is neither short nor long may be none: after so long, see if fewer are answered
+# sooner. Each time that they are, the next look is later.
+LOOK_S_MIN, LOOK_S_MAX = 5.0, 80.0
 
-ROUND_REPLIES, ROUND_REPLIES_DOUBLING, ROUND_REPLIES_TRYING = 8, 2, 4
+ROUND_REPLIES, ROUND_REPLIES_DOUBLING = 8, 2
 ROUND_S_MIN = 0.1  # On a fast line; more changes a second would be noise.
 
 PAUSE_S_MAX = 20.0
@@ -179,11 +181,15 @@ class _Slowed:
 
     Attributes:
         before: The window before the first such cut in a row.
+        ceiling: Then.
+        goal: Then.
         window: The window before this one.
         reply_s: How long replies took then.
     """
 
     before: float
+    ceiling: float
+    goal: float
     window: float
     reply_s: float
 
@@ -217,20 +223,23 @@ class AdaptiveLimit:
         """
         assert most >= 1
         self.window = WINDOW_START
-        self.bound = "finding"
+        self.bound = "finding" if most > WINDOW_START else "user"
         self._most, self._rate, self._observer = most, rate or MaxRate(math.inf), observer
         self._goal = math.inf  # Doubles up to here; infinite until the first evidence.
         self._ceiling = math.inf
         self._step = 0.0  # Of the last rise beyond the ceiling; 0 while below.
+        self._tried = WINDOW_START  # The window before the first of these.
         self._proven = WINDOW_START  # The window at the end of the last clean round.
         self._cuts = 0  # Since then.
         self._clean_replies = 0  # Since more was too much.
         self._tried_s = -math.inf  # When that was.
+        self._alone = True  # Nothing was refused since, but what this limit tried.
         self._failures = 0  # Since the last clean reply.
         self._failing = False
         self._throttled = False  # Ever: attempts are paced from then on.
         self._base_s = self._reply_s = 0.0
         self._slow_rounds = 0  # In a row.
+        self._look_s = LOOK_S_MIN
         self._slowed: _Slowed | None = None  # The cut that the next round is to judge.
         self._tasks_max = 1
         self._next_s = -math.inf
@@ -298,18 +307,22 @@ class AdaptiveLimit:
         window = self.window
         if self._goal == math.inf:
             cut = CUT_FIRST
-        elif self._cuts:
+        elif self._cuts and self._round.clean < max(window, ROUND_REPLIES / 2):
             cut = CUT_AGAIN
         elif self._step:
             cut = CUT_LEAST
         else:
             cut = max(CUT_LEAST, min(CUT_MOST, CUT_PER_ROOT * math.sqrt(window)))
         if self._step:
-            self._ceiling = max(self._proven / BELOW_CEILING, (1.0 - CUT_MOST) * window)
-            self._clean_replies, self._tried_s = 0, now_s
+            # What was clean for a moment may have been a burst's. With few in flight that would
+            # be many throttled replies for so few: nearer to what was clean for long.
+            long = min(0.5, 1.0 / self._tried)
+            self._ceiling = self._tried**long * self._proven ** (1.0 - long) / BELOW_CEILING
+            self._clean_replies, self._tried_s, self._alone = 0, now_s, True
         elif self._ceiling < math.inf:
             # Nothing was tried: somebody else needs room, and gets half of the cut for good.
             self._ceiling = window * (1.0 - cut / 2)
+            self._alone = window < 1.0
         else:
             self._ceiling = window
         self._throttled, self.bound = True, "throttled"
@@ -319,7 +332,9 @@ class AdaptiveLimit:
         self._change(max(WINDOW_MIN, new), reason, now_s)
 
     def _clean(self, attempt: Attempt, now_s: float) -> None:
-        self._failures, self._failing = 0, False
+        if self._failing:
+            self._failing, self.bound = False, "finding"
+        self._failures = 0
         self._clean_replies += 1
         round_ = self._round
         if attempt.sent_s < round_.since_s:
@@ -331,58 +346,59 @@ class AdaptiveLimit:
             reply_s = now_s - attempt.sent_s
             round_.time(reply_s)
             self._reply_s += (reply_s - self._reply_s) / (16 if self._base_s else 1)
-        if round_.clean >= max(self.window, self._round_replies) and (
-            self._doubling or now_s >= round_.since_s + ROUND_S_MIN
-        ):
+        least, least_s = (
+            (ROUND_REPLIES_DOUBLING, 0.0) if self._doubling else (ROUND_REPLIES, ROUND_S_MIN)
+        )
+        if round_.clean >= max(self.window, least) and now_s >= round_.since_s + least_s:
             self._end_round(now_s)
 
     @property
     def _doubling(self) -> bool:
         return self.window < self._goal
 
-    @property
-    def _round_replies(self) -> int:
-        if self._doubling:
-            return ROUND_REPLIES_DOUBLING
-        return ROUND_REPLIES_TRYING if self._step else ROUND_REPLIES
-
     def _end_round(self, now_s: float) -> None:
         round_ = self._round
         mean_s = round_.mean_s or self._base_s
         if self._slowed and mean_s > self._slowed.helped_s(self.window):
-            # Fewer at once did not help: the service takes longer now, whatever we do.
-            self._go_back_to(self._slowed.before)
-            self._base_s = mean_s
+            self._no_line(self._slowed, mean_s)
         self._base_s = self._base_s or mean_s
         queued = self.window * (1.0 - self._base_s / mean_s) if mean_s else 0.0
-        room = self._room + self.window * round_.error
+        error = self.window * round_.error
+        room = max(QUEUED, QUEUED_SHARE * self.window) + error
         can_slow = round_.used and self.window > 1.0
+        fitting = self.window - queued + room
         if can_slow and queued > 2 * room:
             # At first the line was still filling: the next round says how long it is.
             self._slow_rounds += 1
             if self._slowed or self._slow_rounds > 1:
-                self._slow_down(mean_s, now_s)
+                self._slow_down(mean_s, fitting, now_s)
             else:
                 self._round = _Round(now_s)
             return
+        if self._slowed:
+            self._look_s = min(LOOK_S_MAX, 2 * self._look_s)
         self._cuts, self._slow_rounds, self._slowed, self._proven = 0, 0, None, self.window
-        if queued < 0.0:
-            self._base_s += (mean_s - self._base_s) / 8
+        if queued < (room if self._doubling else error):
+            # Down faster than up: a line that grows slowly must not pass for the base.
+            slowly = 2 if self._doubling else 8 if queued < 0.0 else 16
+            self._base_s += (mean_s - self._base_s) / slowly
         if round_.used and queued < room:
             self._rise(now_s)
-        elif can_slow and now_s >= self._changed_s + LOOK_S:
-            self._slow_down(mean_s, now_s)
+        elif can_slow and now_s >= self._changed_s + self._look_s:
+            self._slow_down(mean_s, fitting, now_s)
         else:
+            self.bound = "slow" if can_slow else self.bound
             self._round = _Round(now_s)
 
-    @property
-    def _room(self) -> float:
-        return max(QUEUED, QUEUED_SHARE * self.window)
+    def _no_line(self, slowed: _Slowed, mean_s: float) -> None:
+        """Fewer at once did not help: the service takes so long now, whatever we do."""
+        self._base_s, self._look_s = mean_s, LOOK_S_MIN
+        self._ceiling, self._step = slowed.ceiling, 0.0
+        self._goal = max(slowed.goal, BACK_TO * slowed.before)
 
-    def _slow_down(self, mean_s: float, now_s: float) -> None:
-        before = self._slowed.before if self._slowed else self.window
-        self._slowed = _Slowed(before, self.window, mean_s)
-        fitting = self.window * self._base_s / mean_s + self._room
+    def _slow_down(self, mean_s: float, fitting: float, now_s: float) -> None:
+        first = self._slowed or _Slowed(self.window, self._ceiling, self._goal, 0.0, 0.0)
+        self._slowed = replace(first, window=self.window, reply_s=mean_s)
         self._ceiling, self._goal, self._step = fitting, 0.0, 0.0
         self._clean_replies, self._tried_s = 0, now_s
         self.bound = "slow"
@@ -397,6 +413,7 @@ class AdaptiveLimit:
         elif window < 0.99 * target:
             new = min(target, window + max(STEP_MIN, GAP_SHARE * (target - window)))
         elif self._step or self._tries(now_s):
+            self._tried = self._tried if self._step else window
             self._step = 2 * self._step or max(STEP_MIN, min(STEP, STEP_SHARE * window))
             new = window + min(self._step, window)
             self._ceiling = max(self._ceiling, new)
@@ -410,7 +427,8 @@ class AdaptiveLimit:
     def _tries(self, now_s: float) -> bool:
         """Whether it is time to try more."""
         wanted = TRY_REPLIES + TRY_REPLIES_PER_WINDOW * self.window
-        return self._clean_replies >= wanted or now_s >= self._tried_s + TRY_S
+        by_s = self._tried_s + (TRY_S if self._alone else TRY_SHARED_S)
+        return self._clean_replies >= wanted or now_s >= by_s
 
     def _change(self, new: float, reason: str, now_s: float) -> None:
         old, self.window, self._changed_s = self.window, new, now_s
