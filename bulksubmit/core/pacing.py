@@ -378,7 +378,7 @@ class AdaptiveLimit:
         if self._slowed:
             self._look_s = min(LOOK_S_MAX, 2 * self._look_s)
         self._cuts, self._slow_rounds, self._slowed, self._proven = 0, 0, None, self.window
-        if queued < (room if self._doubling else error):
+        if queued < (room if self._doubling else 2 * error):
             # Down faster than up: a line that grows slowly must not pass for the base.
             slowly = 2 if self._doubling else 8 if queued < 0.0 else 16
             self._base_s += (mean_s - self._base_s) / slowly
