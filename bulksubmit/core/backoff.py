@@ -2,7 +2,7 @@
 
     backoff   full jitter: a random part of min(cap, base * 2^(n-1)), rounded up to a common grid
     hold      after as many pressure replies in a row as attempts were in flight, everything
-              waits but one probe: 0.5 s later, then 1, 2, … 30, each less up to a half of it
+              waits but one probe: 0.5 s later, then 1, 2, … 15, each less up to a half of it
     budget    sending pressure tasks again costs a token: 10 at the start, 1 a second,
               0.2 for each clean reply, the token back if what was sent again came through,
               never more than 100
