@@ -25,6 +25,7 @@ LIMITS = (OURS, *PUBLISHED, *FIXED)
 SWEEP = (1, 2, 3, 4, 6, 8, 12, 16, 20, 24, 32, 48, 64, 100)
 
 SETTLES_S = 30.0  # What a limit has to find the pace in; after that it is measured for as long.
+SHARED_S = 90.0  # What the share of two is measured for: they may take turns.
 SETTLED_SHARE = 0.8  # Of the best fixed limit's pace.
 _MORE, _USELESS_SHARE = 1.01, 0.5  # When a sweep ends.
 
@@ -75,8 +76,8 @@ class Figures:
         settles_s: Until the pace is reached for the first time; infinite for never.
         recovers_s: The slowest of what the scenario says is to be reached later on; None if it
             says nothing.
-        share: The smaller submitter's part in the last span, one half being fair; None if there
-            is only one.
+        share: The smaller submitter's part from the settled part of the last span on, of each
+            half minute by itself, one half being fair; None if there is only one.
         fitting: How many of the scenario's ranges hold; None for seeds other than 1.
         ranges: How many there are; None as above.
     """
@@ -142,7 +143,10 @@ def limit_of(name: str, concurrency_max: int) -> Callable[[], Limit] | None:
 def endless(scenario: Scenario) -> Scenario:
     """The same with as many tasks as last for all of its spans, after which it is stopped."""
     load = scenario.load
-    load = replace(load, tasks=100 * load.tasks, seconds_max=spans(scenario)[-1].to_s)
+    seconds_max = spans(scenario)[-1].to_s
+    if load.submitters > 1:
+        seconds_max += SHARED_S - SETTLES_S
+    load = replace(load, tasks=100 * load.tasks, seconds_max=seconds_max)
     return replace(scenario, load=load)
 
 
@@ -168,7 +172,7 @@ def measure(case: Case) -> Figures:
         recovers_s=max(
             (timeline.reaches_s(pace.from_s, pace.tasks_per_s) for pace in later), default=None
         ),
-        share=timeline.figure("share", *windows[-1]) if scenario.load.submitters > 1 else None,
+        share=_share(timeline, windows[-1][0]) if scenario.load.submitters > 1 else None,
         fitting=None if measured is None else sum(each.fits for each in measured),
         ranges=None if measured is None else len(measured),
     )
@@ -198,6 +202,12 @@ def tasks_per_s(timeline: Timeline, windows: Sequence[tuple[float, float]]) -> f
     """Tasks added a second in these parts of the time."""
     added = sum(each.added for each in _within(timeline, windows))
     return added / sum(to_s - from_s for from_s, to_s in windows)
+
+
+def _share(timeline: Timeline, from_s: float) -> float:
+    """The mean of the smaller one's parts in the half minutes of SHARED_S."""
+    begins = (from_s + SETTLES_S * number for number in range(int(SHARED_S / SETTLES_S)))
+    return fmean(timeline.figure("share", at_s, at_s + SETTLES_S) for at_s in begins)
 
 
 def _within(timeline: Timeline, windows: Sequence[tuple[float, float]]) -> list[Replied]:
