@@ -100,7 +100,7 @@ def emulator_with(options: Sequence[str], environment: Mapping[str, str]) -> Ite
             process.terminate()
 
 
-def run_case(case: Case, path: Path, environment: Mapping[str, str], concurrency: int) -> Run:
+def run_case(case: Case, path: Path, environment: Mapping[str, str], concurrency: str) -> Run:
     """One flood by the command line, checked: a figure of a run that lost tasks is worth nothing.
 
     Raises:
@@ -109,7 +109,7 @@ def run_case(case: Case, path: Path, environment: Mapping[str, str], concurrency
     with emulator(case, environment) as endpoint:
         command = [sys.executable, "-m", "bulksubmit", "submit", str(path), "--job-id", "bench"]
         command += ["--account-endpoint", endpoint, "--account-name", "devaccount"]
-        command += ["--concurrency", str(concurrency), "--quiet", "--output", "json"]
+        command += ["--concurrency", concurrency, "--quiet", "--output", "json"]
         usage = run_measured(command, environment)
     report = json.loads(usage.output or b"{}")
     if usage.exit_code or report["added"] + report["existed"] != case.tasks:
@@ -218,7 +218,7 @@ def _arguments() -> argparse.Namespace:
         help=f"of {', '.join(CASES)} [default: {', '.join(default)}]; {START_UP} is always run",
     )
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
-    parser.add_argument("--concurrency", type=int, default=16, help="default: %(default)s")
+    parser.add_argument("--concurrency", default="auto", help="default: %(default)s")
     parser.add_argument("--tasks-max", type=int, help="of each case, for a quick look")
     parser.add_argument(
         "--folder",
