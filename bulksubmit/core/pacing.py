@@ -45,14 +45,18 @@ CUT_PER_ROOT, CUT_LEAST, CUT_MOST = 0.025, 0.05, 0.15
 CUT_FIRST, CUT_AGAIN = 0.5, 0.25
 
 BELOW_CEILING = 0.97
-GAP_SHARE = 0.35
+GAP_SHARE = 0.42
 BACK_TO = 0.9  # Of a window that was left behind; the rest by evidence.
 
 # Trying more costs one or two throttled replies, once in so many clean ones; it is fewer for a
 # small window, so that the smaller of two submitters grows faster. Where replies are few, the
 # time counts instead.
-TRY_REPLIES, TRY_REPLIES_PER_WINDOW, TRY_S, TRY_SHARED_S = 100, 5, 25.0, 6.0
+TRY_REPLIES, TRY_REPLIES_PER_WINDOW, TRY_S = 100, 5, 25.0
+# Two submitters that try equally often come to equal shares. That somebody else is there shows
+# when more is refused than was tried.
+TRY_SHARED_S, SHARED_S, SHARED_MIN = 8.0, 60.0, 3.0
 STEP, STEP_SHARE, STEP_MIN = 0.5, 0.2, 0.1
+BURST_STEPS, BURST_MAX = 1.3, 2.0  # One step, and not two, of a small window.
 
 # So few may have been refused while it doubles, because somebody else was too many. A submitter
 # that comes late would not get off the ground: it kept 2 % of the tasks, not half.
@@ -233,7 +237,7 @@ class AdaptiveLimit:
         self._cuts = 0  # Since then.
         self._clean_replies = 0  # Since more was too much.
         self._tried_s = -math.inf  # When that was.
-        self._alone = True  # Nothing was refused since, but what this limit tried.
+        self._shared_s = -math.inf  # When more was refused than was tried.
         self._failures = 0  # Since the last clean reply.
         self._failing = False
         self._throttled = False  # Ever: attempts are paced from then on.
@@ -316,13 +320,14 @@ class AdaptiveLimit:
         if self._step:
             # What was clean for a moment may have been a burst's. With few in flight that would
             # be many throttled replies for so few: nearer to what was clean for long.
-            long = min(0.5, 1.0 / self._tried)
+            short = self._tried < BURST_MAX and self._proven < BURST_STEPS * self._tried
+            long = 1.0 if short else min(0.5, 1.0 / self._tried)
             self._ceiling = self._tried**long * self._proven ** (1.0 - long) / BELOW_CEILING
-            self._clean_replies, self._tried_s, self._alone = 0, now_s, True
+            self._clean_replies, self._tried_s = 0, now_s
         elif self._ceiling < math.inf:
             # Nothing was tried: somebody else needs room, and gets half of the cut for good.
             self._ceiling = window * (1.0 - cut / 2)
-            self._alone = window < 1.0
+            self._shared_s = now_s if window > SHARED_MIN else self._shared_s
         else:
             self._ceiling = window
         self._throttled, self.bound = True, "throttled"
@@ -427,8 +432,10 @@ class AdaptiveLimit:
     def _tries(self, now_s: float) -> bool:
         """Whether it is time to try more."""
         wanted = TRY_REPLIES + TRY_REPLIES_PER_WINDOW * self.window
-        by_s = self._tried_s + (TRY_S if self._alone else TRY_SHARED_S)
-        return self._clean_replies >= wanted or now_s >= by_s
+        since_s = now_s - self._tried_s
+        if now_s < self._shared_s + SHARED_S:
+            return since_s >= TRY_SHARED_S
+        return self._clean_replies >= wanted or since_s >= TRY_S
 
     def _change(self, new: float, reason: str, now_s: float) -> None:
         old, self.window, self._changed_s = self.window, new, now_s
