@@ -17,7 +17,6 @@ MIB = 2**20
 NO_BOUND = 2**40  # For request_bytes_max=0: larger than anything in memory.
 SERVER_TIMEOUT_S_MAX = 120  # REST reference: larger values mean 120.
 CONCURRENCY_MAX = 1000  # Of a user who knows what the service takes.
-RATE_WINDOW_S = 0.2  # What one request may take of max_rate: 2 % of ten seconds.
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,12 +152,6 @@ class Settings:
         """What one task may have to fit into a request."""
         return (self.request_bytes_max or NO_BOUND) - FRAME_BYTES
 
-    @property
-    def collection_tasks_max(self) -> int:
-        """How many tasks a request holds at most."""
-        of_rate = int(self.max_rate * RATE_WINDOW_S) if self.max_rate else TASKS_MAX
-        return max(1, min(self.tasks_per_request_max, of_rate))
-
     def __post_init__(self) -> None:
         bounds = {
             "server_timeout_s": (1, SERVER_TIMEOUT_S_MAX),
@@ -172,11 +165,7 @@ class Settings:
             "drain_s": (0, 3600),
         }
         for name, (least, most) in bounds.items():
-            value = getattr(self, name)
-            if value is None or (name == "concurrency" and value == "auto"):
-                continue
-            if not least <= value <= most:
-                raise SettingsError(f"{name} is {value:,}; it must be from {least:,} to {most:,}")
+            self._check_number(name, least, most)
         if not (self.request_bytes_max == 0 or self.request_bytes_max > FRAME_BYTES):
             raise SettingsError(
                 f"request_bytes_max is {self.request_bytes_max:,}; it must be more than "
@@ -185,3 +174,16 @@ class Settings:
         paths = (self.rejects_path, self.results_path)
         if all(paths) and len({os.path.realpath(path) for path in paths if path}) == 1:
             raise SettingsError("the rejects and the results cannot go to one file")
+
+    def _check_number(self, name: str, least: float, most: float) -> None:
+        value, bounds = getattr(self, name), f"from {least:,} to {most:,}"
+        if (name, value) in {("concurrency", "auto"), ("max_rate", None)}:
+            return
+        whole = name not in {"max_rate", "retry_timeout_s", "drain_s"}
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            other = " or 'auto'" if name == "concurrency" else ""
+            raise SettingsError(f"{name} is {value!r}; it must be a number {bounds}{other}")
+        if not least <= value <= most:
+            raise SettingsError(f"{name} is {value:,}; it must be {bounds}")
+        if whole and not isinstance(value, int):
+            raise SettingsError(f"{name} is {value}; it must be a whole number {bounds}")

@@ -59,10 +59,10 @@ class Service(Jobs, Patcher, Lister, Protocol):
 
 
 def _reconciler_for(
-    settings: Settings, *, random: Random, observer: Observer, doubt_below: int
+    settings: Settings, *, rate: MaxRate, random: Random, observer: Observer, doubt_below: int
 ) -> Reconciler:
     bounds = Bounds(
-        tasks_max=settings.collection_tasks_max,
+        tasks_max=settings.tasks_per_request_max,
         bytes_max=settings.request_bytes_max or NO_BOUND,
         retry_timeout_s=settings.retry_timeout_s,
         server_timeout_s=settings.server_timeout_s,
@@ -74,6 +74,7 @@ def _reconciler_for(
         observer=observer,
         doubt_below=doubt_below,
         on_exists=settings.on_exists,
+        tasks_at=rate.tasks_max,
     )
 
 
@@ -143,10 +144,14 @@ class Submission:
         self._taken = self._journal.counts.rejected
         self._undelivered = 0  # Lists of outcomes that wait for the consumer, beyond LISTS_AHEAD.
         self._rowless = 0  # Tasks answered, whose rows could not be written.
-        self._reconciler = _reconciler_for(
-            settings, random=random, observer=observer, doubt_below=self._journal.doubt_below
-        )
         rate = MaxRate(settings.max_rate or math.inf)
+        self._reconciler = _reconciler_for(
+            settings,
+            rate=rate,
+            random=random,
+            observer=observer,
+            doubt_below=self._journal.doubt_below,
+        )
         self._limit = limit or _limit_for(settings, rate, observer)
         self._speed = tally.speed = Speed(
             _asked(settings),
@@ -314,7 +319,7 @@ class Submission:
 
     def _has_room(self, bodies_bytes: int) -> bool:
         # One more volley than is in flight keeps every sender busy; more would only be memory.
-        volley = self._limit.value * self._settings.collection_tasks_max
+        volley = self._limit.value * self._settings.tasks_per_request_max
         waiting_bytes = self._reconciler.unsettled_bytes
         fits = waiting_bytes + bodies_bytes <= self._settings.buffer_bytes_max
         return self._reconciler.fresh < volley and (fits or not waiting_bytes)
@@ -472,4 +477,5 @@ class Submission:
             read=self._place,
             bytes_read=self._source.bytes_read,
             bytes_total=self._source.bytes_total,
+            holding_s=self._tally.holding_s,
         )

@@ -39,6 +39,23 @@ def test_bounds(name: str, least: float, most: float) -> None:
             Settings(**{name: value})  # type: ignore[arg-type]  # By name.
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("concurrency", "many", "a number from 1 to 1,000 or 'auto'"),
+        ("concurrency", None, "a number from 1 to 1,000 or 'auto'"),
+        ("concurrency", True, "a number from 1 to 1,000 or 'auto'"),
+        ("concurrency", 2.5, "a whole number from 1 to 1,000"),
+        ("concurrency_max", "auto", "a number from 1 to 1,000"),
+        ("max_rate", "5", "a number from 0.01 to"),
+    ],
+)
+def test_what_is_no_number(name: str, value: object, says: str) -> None:
+    """Settings may come from a file: what cannot be right is told at once, and how it would be."""
+    with pytest.raises(SettingsError, match=f"{name} is {value!r}; it must be {says}"):
+        Settings(**{name: value})  # type: ignore[arg-type]  # By name.
+
+
 @pytest.mark.parametrize("request_bytes_max", [-1, 1, 12])
 def test_a_request_holds_at_least_a_byte(request_bytes_max: int) -> None:
     """A bound that no task fits in is a mistake; 0 stands for none."""

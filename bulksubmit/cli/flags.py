@@ -74,13 +74,13 @@ _OPTIONS = (
         type=concurrency,
         metavar="auto|N",
         default=_DEFAULTS.concurrency,
-        help="Requests in flight; auto finds what the service answers best.",
+        help="Requests in flight, 1 to 1,000; auto finds what the service answers best.",
     ),
     option(
         "--concurrency-max",
         type=int,
         default=_DEFAULTS.concurrency_max,
-        help="The most that auto goes up to.",
+        help="The most that auto goes up to; the service advises fewer than 100.",
     ),
     option(
         "--max-rate",

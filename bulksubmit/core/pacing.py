@@ -34,6 +34,7 @@ from typing import Protocol
 
 from bulksubmit.core.events import LimitChanged, Observer
 from bulksubmit.core.model import Answered, Attempt, Lost, Reply, Throttled
+from bulksubmit.core.partitioner import TASKS_MAX
 
 WINDOW_START = 1.0
 WINDOW_MIN = 0.01
@@ -95,6 +96,7 @@ class MaxRate:
 
     # Timers fire late by some milliseconds; what is lost so may be made up, 1 % of ten seconds.
     CREDIT_S = 0.1
+    REQUEST_S = 0.2  # What a request takes of the rate, lest it be seen: 2 % of ten seconds.
 
     def __init__(self, tasks_per_s: float) -> None:
         """Start with no credit.
@@ -104,13 +106,28 @@ class MaxRate:
         """
         self._tasks_per_s = tasks_per_s
         self._next_s = -math.inf
+        self._last_tasks = 0
 
     def opens_s(self, now_s: float) -> float:
         """When the next attempt may go: now, or later."""
         return max(now_s, self._next_s)
 
+    def tasks_max(self, now_s: float) -> int:
+        """How many tasks a request may hold.
+
+        More than REQUEST_S of the rate while the rate is not reached: where few requests can be
+        in flight, small ones would make it much less. Once it is, a tenth less each time.
+        """
+        idle_s = 0.0 if math.isinf(self._next_s) else max(0.0, now_s - self._next_s)
+        tasks = max(
+            self.REQUEST_S * self._tasks_per_s,
+            0.9 * self._last_tasks + min(idle_s * self._tasks_per_s, TASKS_MAX),
+        )
+        return max(1, int(min(tasks, TASKS_MAX)))
+
     def sent(self, tasks: int, now_s: float) -> None:
         """So many tasks go."""
+        self._last_tasks = tasks
         least_s = now_s if math.isinf(self._next_s) else now_s - self.CREDIT_S
         self._next_s = max(self._next_s, least_s) + tasks / self._tasks_per_s
 

@@ -29,7 +29,7 @@ fresh ones: see ``backlog``.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 from bulksubmit.core.backlog import Backlog
@@ -61,7 +61,7 @@ from bulksubmit.core.model import (
     Why,
 )
 from bulksubmit.core.outcomes import TOO_LARGE, abandoned, read_back, too_large
-from bulksubmit.core.partitioner import halve, request_bytes
+from bulksubmit.core.partitioner import TASKS_MAX, halve, request_bytes
 from bulksubmit.core.patience import Patience
 from bulksubmit.core.suspects import TASK_EXISTS, Suspect, Suspects
 from bulksubmit.core.wire import FRAME_BYTES
@@ -85,6 +85,7 @@ class Reconciler:
         observer: Observer = lambda _: None,
         doubt_below: int = 0,
         on_exists: OnExists = "verify",
+        tasks_at: Callable[[float], int] = lambda _: TASKS_MAX,
     ) -> None:
         """Start with nothing.
 
@@ -97,10 +98,11 @@ class Reconciler:
             doubt_below: Tasks of a lower ordinal may have been sent by an earlier process.
             on_exists: What to do with a task whose ID is taken: ``verify`` it, ``accept`` it
                 unread, or ``reject`` it unless it may be ours.
+            tasks_at: How many tasks the pace allows in a request at a time.
         """
         self._bounds, self._random, self._observer = bounds, random, observer
         self._guid_prefix, self._doubt_below = guid[:24], doubt_below
-        self._on_exists = on_exists
+        self._on_exists, self._tasks_at = on_exists, tasks_at
         self._backlog = Backlog()
         self._in_flight: dict[int, Attempt] = {}
         self._suspects = Suspects()
@@ -110,8 +112,7 @@ class Reconciler:
         self._bytes = BytesBound(bounds.bytes_max)
         self._began_s: float | None = None  # When the first step was asked for.
         self.sealed = False
-        self.unsettled = 0
-        self.unsettled_bytes = 0
+        self.unsettled = self.unsettled_bytes = 0
 
     # --- In --------------------------------------------------------------------------------
 
@@ -123,8 +124,7 @@ class Reconciler:
             never sent.
         """
         assert not self.sealed
-        bytes_max = self._bounds.bytes_max
-        body_max = bytes_max - FRAME_BYTES
+        body_max = self._bounds.bytes_max - FRAME_BYTES
         oversized = [task for task in tasks if len(task.body) > body_max]
         if oversized:
             tasks = [task for task in tasks if len(task.body) <= body_max]
@@ -136,7 +136,7 @@ class Reconciler:
         self.unsettled += len(tasks)
         self.unsettled_bytes += sum([len(task.body) for task in tasks])
         below = self._doubt_below
-        return [too_large(t, bytes_max, in_doubt=t.ordinal < below) for t in oversized]
+        return [too_large(t, self._bounds.bytes_max, in_doubt=t.ordinal < below) for t in oversized]
 
     def seal(self) -> None:
         """The source is exhausted: nothing more will be admitted."""
@@ -175,8 +175,7 @@ class Reconciler:
 
         Args:
             now_s: Never less than in an earlier call.
-            in_flight_max: How many attempts and read-backs may be in flight; none, or less,
-                while others have their places.
+            in_flight_max: How many attempts and read-backs may be in flight; may be none, or less.
             opens_s: Nothing may be sent before; the pace wants it so.
         """
         if self._began_s is None:
@@ -194,7 +193,8 @@ class Reconciler:
             return Wait(min(max(opens_s, holds_s), gives_up_s), why)
         if self._suspects.full(now_s):
             return self._read_back()
-        backlog, tasks_max, bytes_max = self._backlog, self._bounds.tasks_max, self._bytes.value
+        backlog, bytes_max = self._backlog, self._bytes.value
+        tasks_max = min(self._bounds.tasks_max, self._tasks_at(now_s))
         ready_s = backlog.ready_s(
             now_s, tasks_max=tasks_max, bytes_max=bytes_max, sealed=self.sealed
         )
@@ -473,8 +473,7 @@ class Reconciler:
         suspects = [suspect.task for suspect in self._suspects]
         for task in [*flying.values(), *suspects, *self._backlog.again()]:
             trouble = self._troubles.pop(task.ordinal, Trouble())
-            in_flight = task.ordinal in flying
-            outcomes.append(abandoned(task, trouble, reason, in_flight=in_flight))
+            outcomes.append(abandoned(task, trouble, reason, in_flight=task.ordinal in flying))
             self.unsettled_bytes -= len(task.body)
         self._in_flight.clear()
         self._suspects = Suspects()

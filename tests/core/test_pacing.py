@@ -379,6 +379,36 @@ def test_the_rate_is_kept_however_late_timers_are(
     assert sent <= 1.01 * rate * 10 + tasks
 
 
+@given(rate=st.floats(1.0, 1e4), pauses_s=st.lists(st.floats(0.0, 20.0), max_size=30))
+def test_requests_grow_where_the_rate_was_not_reached(rate: float, pauses_s: list[float]) -> None:
+    """Whatever holds a run up: what it sends in ten seconds from then on is within the rate."""
+    limit, now_s = MaxRate(rate), 1000.0
+    sent: list[tuple[float, int]] = []
+    for pause_s in [*pauses_s, *[0.0] * 50]:
+        now_s = limit.opens_s(now_s + pause_s)
+        tasks = limit.tasks_max(now_s)
+        assert 1 <= tasks <= 100
+        limit.sent(tasks, now_s)
+        sent.append((now_s, tasks))
+
+    for from_s, _ in sent:
+        within = sum(tasks for at_s, tasks in sent if from_s <= at_s < from_s + 10.0)
+        assert within <= 10.0 * rate * 1.01 + max(tasks for _, tasks in sent)
+
+
+def test_few_in_flight_reach_the_rate_by_larger_requests() -> None:
+    """25 tasks a second by one request at a time, which takes 0.9 s: 5 in each would be 5.5."""
+    limit, now_s, sent = MaxRate(25.0), 1000.0, 0
+    while now_s < 1100.0:
+        now_s = limit.opens_s(now_s)
+        tasks = limit.tasks_max(now_s)
+        limit.sent(tasks, now_s)
+        sent += tasks
+        now_s += 0.9
+
+    assert 0.85 * 2500 < sent < 1.01 * 2500 + 30
+
+
 def test_a_rate_is_reached() -> None:
     """Also by timers that are always late: within 2 % over ten seconds, whatever the limit."""
     sender = Sender(rate=MaxRate(500))
