@@ -120,7 +120,8 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
 @click.option(
     "--scenario",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A scenario file: how much the service can do, and when; see configs/scenarios.",
+    help="A scenario file, of which [service] is served: how much the service can do, and when; "
+    "see configs/README.md. Rates and --latency-ms come on top.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides all chance.")
 @click.option(
@@ -288,10 +289,10 @@ def _faults(options: Mapping[str, Any]) -> "Faults":
 
 def _phases(path: Path | None) -> "Sequence[Phase]":
     """How much the service can do by a scenario file."""
-    from bulksubmit.emulator.scenario import ScenarioError, read_scenario  # noqa: PLC0415  As above.
+    from bulksubmit.emulator.scenario import ScenarioError, read_service  # noqa: PLC0415  As above.
 
     try:
-        return read_scenario(path).phases if path is not None else ()
+        return read_service(path) if path is not None else ()
     except ScenarioError as error:
         raise click.BadParameter(str(error), param_hint="--scenario") from error
 

@@ -23,6 +23,30 @@ from bulksubmit.emulator.faults import Fault
 SILENCE_S = 600.0  # Longer than any client waits.
 
 _MB = 1e6  # Bytes.
+_DAY_S = 86_400
+_SILENCE_MS = SILENCE_S * 1000
+
+# What is wanted in the place of 0.
+_ABOVE_0 = {
+    "parallel": "at least 1 is wanted, or inf for no limit; an outage is what takes nothing at all",
+    "tasks_per_s": "more is wanted, or inf for no limit; an outage is what takes nothing at all",
+    "link_mb_per_s": "more is wanted, or inf for no limit; an outage is what takes nothing at all",
+    "burst_s": "more is wanted, such as 0.2; 1 if left out",
+}
+
+# The most that makes sense; what is not here may be infinite. What lasts longer than a silence is
+# one, and a spread of 3 already has one request in six take twenty times the median.
+_MOST = {
+    "burst_s": _DAY_S,
+    "latency_ms": _SILENCE_MS,
+    "latency_spread": 3.0,
+    "per_task_ms": _SILENCE_MS,
+    "per_mb_ms": _SILENCE_MS,
+    "refusal_ms": _SILENCE_MS,
+    "retry_after_s": _DAY_S,
+    "server_error": 1.0,
+}
+
 _OUTAGES = {
     "500": Fault.TIMED_OUT,
     "502": Fault.BAD_GATEWAY,
@@ -50,7 +74,7 @@ class Capacity:
         link_mb_per_s: Million bytes a second that reach the service.
         throttle: The status of a refusal.
         retry_after_s: What its Retry-After says; None for none. Also in an outage by 429 or 503.
-        retry_after_date: Retry-After is a date; 429 only.
+        retry_after_date: Retry-After is a date; 429 only, so an outage by 503 says seconds.
         refusal_ms: How long a refusal takes; it needs no slot.
         outage: What becomes of every request, none of which adds anything: a status, ``drop``
             to cut the connection, ``silence`` to answer nothing.
@@ -80,22 +104,45 @@ class Capacity:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, float | int) and not value >= 0:  # Not so for NaN, too.
-                raise ValueError(f"{field.name} is {value:g}; it must not be below 0")
-        for name in ("tasks_per_s", "link_mb_per_s"):
-            if not getattr(self, name):
-                raise ValueError(f"{name} is 0; an outage is what takes nothing at all")
+            if isinstance(value, float | int):
+                self._check_bounds(field.name, value)
         for name in ("parallel", "waits"):
             value = getattr(self, name)
             if math.isfinite(value) and value != int(value):
                 raise ValueError(f"{name} is {value:g}; a whole number or inf is wanted")
+        self._check_others()
+        self._check_retry_after()
+
+    def _check_bounds(self, name: str, value: float) -> None:
+        if math.isnan(value):
+            raise ValueError(f"{name} is nan; a number is wanted")
+        if value < 0:
+            raise ValueError(f"{name} is {value:g}; it must not be below 0")
+        if name in _ABOVE_0 and value == 0:
+            raise ValueError(f"{name} is 0; {_ABOVE_0[name]}")
+        most = _MOST.get(name, math.inf)
+        if value > most:
+            raise ValueError(f"{name} is {value:g}; 0 to {most:,g} is wanted")
+
+    def _check_others(self) -> None:
+        if self.others_parallel and math.isinf(self.parallel):
+            raise ValueError(
+                f"others_parallel is {self.others_parallel} where parallel has no limit; "
+                "set parallel to more than that, or others_parallel to 0"
+            )
         if self.others_parallel >= self.parallel:
             raise ValueError(
                 f"others_parallel is {self.others_parallel} and parallel {self.parallel:g}; "
                 "at least one must be left"
             )
-        if self.server_error > 1:
-            raise ValueError(f"server_error is {self.server_error:g}; a share is 0 to 1")
+
+    def _check_retry_after(self) -> None:
+        if not self.retry_after_date:
+            return
+        if self.retry_after_s is None:
+            raise ValueError("retry_after_date is true without retry_after_s; set this, too")
+        if self.throttle != 429 and self.outage != "429":  # noqa: PLR2004  HTTP's own number.
+            raise ValueError("retry_after_date is true where throttle is 503; only a 429 has dates")
 
     @property
     def slots(self) -> int | None:

@@ -1,25 +1,38 @@
 """Scenario files: how a service behaves, what is to be submitted to it, and what is to come out.
 
 ``configs/README.md`` says what each line means. The emulator serves ``[service]``; the tests run
-the whole file on virtual time.
+the whole file on virtual time. What makes no sense is refused.
 """
 
 import difflib
+import json
 import math
+import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 
+from bulksubmit.core.partitioner import TASKS_MAX
 from bulksubmit.emulator.capacity import Capacity, Phase
 
 _T = TypeVar("_T")
 
 Range: TypeAlias = tuple[float, float]
 """The least and the most that a figure may be."""
+
+_LOAD_BOUNDS: dict[str, tuple[int, int]] = {
+    "tasks": (1, 10**9),
+    "task_bytes": (50, 1_000_000),  # An ID and a command take the one; a request takes the other.
+    "tasks_per_request": (1, TASKS_MAX),
+    "submitters": (1, 2),  # There is a second_at_s and no more.
+    "concurrency_max": (1, 1000),  # This and the next as submit has them.
+    "server_timeout_s": (1, 120),
+}
+_SHARES_MAX = {"throttled_share": 1.0, "lost_share": 1.0, "share": 0.5}
 
 
 class ScenarioError(ValueError):
@@ -53,11 +66,19 @@ class Load:
     seconds_max: float = 600.0
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "task_bytes", "tasks_per_request", "submitters", "concurrency_max"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; at least 1 is wanted")
-        if self.submitters > 2:  # noqa: PLR2004  There is a second_at_s and no more.
-            raise ValueError(f"submitters is {self.submitters}; one or two is wanted")
+        for name, (least, most) in _LOAD_BOUNDS.items():
+            value = getattr(self, name)
+            if not least <= value <= most:
+                raise ValueError(f"{name} is {value}; {least:,} to {most:,} is wanted")
+        if not self.max_rate > 0:
+            raise ValueError(f"max_rate is {self.max_rate:g}; above 0 is wanted, inf for no bound")
+        _check_s("seconds_max", self.seconds_max, above_s=0.0)
+        _check_s("second_at_s", self.second_at_s)
+        if self.second_at_s and self.submitters == 1:
+            raise ValueError(
+                f"second_at_s is {self.second_at_s:g} and submitters 1; that one begins at 0, "
+                "submitters = 2 is wanted"
+            )
 
 
 class _Ranges:
@@ -69,13 +90,18 @@ class _Ranges:
         """The figures that are bounded, and their bounds."""
         for field in fields(self):  # type: ignore[arg-type]  # Each that inherits is a dataclass.
             value = getattr(self, field.name)
-            if field.type == (Range | None) and value is not None:
+            if field.type in (Range, Range | None) and value is not None:
                 yield field.name, value
 
     def __post_init__(self) -> None:
         for name, (least, most) in self.ranges():
-            if not least <= most:
-                raise ValueError(f"{name} is [{least:g}, {most:g}]; [least, most] is wanted")
+            what = f"{name} is [{least:g}, {most:g}]"
+            if not (least <= most and math.isfinite(least)):
+                raise ValueError(f"{what}; [least, most] is wanted")
+            if least < 0:
+                raise ValueError(f"{what}; it is never below 0")
+            if most > _SHARES_MAX.get(name, math.inf):
+                raise ValueError(f"{what}; it is never above {_SHARES_MAX[name]:g}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,6 +131,14 @@ class Between(_Ranges):
     latency_ms: Range | None = None
     share: Range | None = None
 
+    def __post_init__(self) -> None:
+        _check_s("from_s", self.from_s)
+        _check_s("to_s", self.to_s, above_s=self.from_s)
+        _Ranges.__post_init__(self)  # As super() does not work in a class with slots.
+        if not any(self.ranges()):
+            known = [field.name for field in fields(self) if field.type == (Range | None)]
+            raise ValueError(f"nothing is expected; one of {', '.join(known)} is wanted")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reaches(_Ranges):
@@ -118,7 +152,13 @@ class Reaches(_Ranges):
 
     from_s: float
     tasks_per_s: float
-    seconds: Range | None
+    seconds: Range
+
+    def __post_init__(self) -> None:
+        _check_s("from_s", self.from_s)
+        if not 0 < self.tasks_per_s < math.inf:
+            raise ValueError(f"tasks_per_s is {self.tasks_per_s:g}; a pace above 0 is wanted")
+        _Ranges.__post_init__(self)  # As above.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +169,7 @@ class Expected(_Ranges):
         requests: How many are sent.
         seconds: How long it all takes.
         throttled_share: Of the replies, those that throttle.
+        lost_share: Of the replies, those that are none, or of no use.
         limit_max: The highest that the limit ever is.
         between: Parts of the time.
         reaches: How soon a pace is reached.
@@ -137,6 +178,7 @@ class Expected(_Ranges):
     requests: Range | None = None
     seconds: Range | None = None
     throttled_share: Range | None = None
+    lost_share: Range | None = None
     limit_max: Range | None = None
     between: tuple[Between, ...] = ()
     reaches: tuple[Reaches, ...] = ()
@@ -165,38 +207,95 @@ def read_scenario(path: Path) -> Scenario:
     Raises:
         ScenarioError: if it cannot be read, or is not as it should be.
     """
+    return _read(path, _scenario)
+
+
+def read_service(path: Path) -> tuple[Phase, ...]:
+    """Read how the service behaves from a scenario file; the rest may be missing, but not wrong.
+
+    Raises:
+        ScenarioError: if it cannot be read, or is not as it should be.
+    """
+    return _read(path, _service)
+
+
+def _read(path: Path, part: Callable[[str, "_Tables"], _T]) -> _T:
     try:
-        return _scenario(path.stem, tomllib.loads(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, ScenarioError) as error:
+        return part(path.stem, _parse(tomllib.loads(path.read_text("utf-8"))))
+    except OSError as error:
+        raise ScenarioError(f"{path.name}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        what = "no text in UTF-8; a TOML file such as those in configs/scenarios is wanted"
+        raise ScenarioError(f"{path.name}: {what}") from error
+    except ValueError as error:  # From the parser of TOML, or a ScenarioError.
         raise ScenarioError(f"{path.name}: {error}") from error
 
 
-def _scenario(name: str, file: dict[str, Any]) -> Scenario:
-    _check_names(file, ("service", "load", "expect"), "")
-    for table in ("service", "load", "expect"):
-        if not isinstance(file.get(table), dict):
-            raise ScenarioError(f"[{table}] is missing")
-    expect = dict(file["expect"])
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """What a file has; None for a table that is missing."""
+
+    phases: tuple[Phase, ...] | None
+    load: Load | None
+    expected: Expected | None
+
+
+def _parse(file: dict[str, Any]) -> _Tables:
+    """Check all that is there, so that a wrong name is told before what is missing for it."""
+    known = ("service", "load", "expect")
+    _check_names(file, known, "")
+    for name, table in file.items():
+        if not isinstance(table, dict):
+            raise ScenarioError(f"{name} is {_shown(table)}; one table is wanted, under [{name}]")
+    service, load, expect = (file.get(name) for name in known)
+    return _Tables(
+        None if service is None else tuple(_phases(service)),
+        None if load is None else _convert(Load, load, "load"),
+        None if expect is None else _expected(expect),
+    )
+
+
+def _scenario(name: str, tables: _Tables) -> Scenario:
+    load = _there(tables.load, "load")
+    return Scenario(name, _service(name, tables), load, _there(tables.expected, "expect"))
+
+
+def _service(_: str, tables: _Tables) -> tuple[Phase, ...]:
+    return _there(tables.phases, "service")
+
+
+def _there(value: _T | None, table: str) -> _T:
+    if value is None:
+        raise ScenarioError(f"[{table}] is missing")
+    return value
+
+
+def _expected(table: Mapping[str, Any]) -> Expected:
+    expect = dict(table)
+    _check_names(expect, [field.name for field in fields(Expected)], "expect")
     between = tuple(_each(Between, expect.pop("between", []), "expect.between"))
     reaches = tuple(_each(Reaches, expect.pop("reaches", []), "expect.reaches"))
-    expected = _convert(Expected, expect, "expect")
-    expected = replace(expected, between=between, reaches=reaches)
-    load = _convert(Load, file["load"], "load")
-    return Scenario(name, tuple(_phases(file["service"])), load, expected)
+    return replace(_convert(Expected, expect, "expect"), between=between, reaches=reaches)
 
 
 def _phases(service: Mapping[str, Any]) -> Iterator[Phase]:
     """The capacity from the start on, and from each change on."""
     now = dict(service)
     changes = now.pop("changes", [])
+    known = [field.name for field in fields(Capacity)]
+    _check_names(now, [*known, "changes"], "service")
     yield Phase(0.0, _convert(Capacity, now, "service"))
     before_s = 0.0
     for where, change in _tables(changes, "service.changes"):
+        _check_names(change, ["at_s", *known], where)
         at_s = change.pop("at_s", None)
-        if not isinstance(at_s, float | int) or at_s <= before_s:
-            what = "above 0 and later than the change before it"
-            raise ScenarioError(f"{where}.at_s: a number of seconds {what} is wanted")
-        _check_names(change, [field.name for field in fields(Capacity)], where)
+        if not _is_number(at_s) or not before_s < at_s < math.inf:
+            what = "is missing" if at_s is None else f"is {_shown(at_s)}"
+            after = "the change before it, at" if before_s else "the first request, at"
+            wanted = f"a number of seconds later than {after} {before_s:g}, is wanted"
+            raise ScenarioError(f"{where}: at_s {what}; {wanted}")
+        if not change:
+            raise ScenarioError(f"{where}: nothing but at_s; what changes then is wanted, too")
         now |= change
         yield Phase(float(at_s), _convert(Capacity, now, where))
         before_s = at_s
@@ -220,9 +319,47 @@ def _convert(cls: type[_T], table: Mapping[str, Any], where: str) -> _T:
     try:
         return msgspec.convert(table, cls)
     except msgspec.ValidationError as error:
-        what, _, path = str(error).partition(" - at `$")
-        place = f"{where}{path.rstrip('`')}"
-        raise ScenarioError(f"{place}: {what[:1].lower()}{what[1:]}") from error
+        raise ScenarioError(f"{where}: {_complaint(error, table, cls)}") from error
+
+
+def _complaint(error: msgspec.ValidationError, table: Mapping[str, Any], cls: type[Any]) -> str:
+    """What is wrong with a table, and what is wanted: by a check of ours, or by a field's type."""
+    if error.__cause__ is not None:
+        return str(error)
+    for field in fields(cls):
+        if f"$.{field.name}" in re.findall(r"\$\.\w+", str(error)):
+            return f"{field.name} is {_shown(table[field.name])}; {_wanted(field.type)} is wanted"
+    missing = re.search(r"missing required field `(\w+)`", str(error))
+    return f"{missing[1]} is missing" if missing else str(error)
+
+
+def _wanted(kind: Any) -> str:
+    """What a field of a type takes, as TOML has it."""
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(_shown(each) for each in get_args(kind))}"
+    if kind in (Range, Range | None):
+        return "[least, most], two numbers,"
+    whole = kind in (int, int | None)
+    return "true or false" if kind is bool else "a whole number" if whole else "a number"
+
+
+def _shown(value: object) -> str:
+    """A value much as TOML has it."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return json.dumps(value, default=str, ensure_ascii=False)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int) and not isinstance(value, bool)
+
+
+def _check_s(name: str, value_s: float, *, above_s: float | None = None) -> None:
+    """Raise a ValueError if seconds are none, or not above those."""
+    if not math.isfinite(value_s) or value_s < 0:
+        raise ValueError(f"{name} is {value_s:g}; a number of seconds from 0 on is wanted")
+    if above_s is not None and value_s <= above_s:
+        raise ValueError(f"{name} is {value_s:g}; it must be later than {above_s:g}")
 
 
 def _check_names(table: Mapping[str, Any], known: list[str] | tuple[str, ...], where: str) -> None:

@@ -336,10 +336,20 @@ def test_without_capacity_nothing_changes() -> None:
     [
         ({"parallel": 2.5}, "parallel is 2.5; a whole number or inf"),
         ({"waits": -1.0}, "waits is -1; it must not be below 0"),
-        ({"latency_ms": float("nan")}, "latency_ms is nan"),
-        ({"tasks_per_s": 0.0}, "tasks_per_s is 0; an outage"),
+        ({"latency_ms": float("nan")}, "latency_ms is nan; a number is wanted"),
+        ({"latency_ms": inf}, "latency_ms is inf; 0 to 600,000 is wanted"),
+        ({"refusal_ms": 1e308}, r"refusal_ms is 1e\+308; 0 to 600,000 is wanted"),
+        ({"burst_s": 0.0}, "burst_s is 0; more is wanted"),
+        ({"parallel": 0.0}, "parallel is 0; at least 1 is wanted"),
+        ({"others_parallel": 2}, "others_parallel is 2 where parallel has no limit; set"),
+        ({"retry_after_date": True}, "without retry_after_s; set this, too"),
+        (
+            {"retry_after_date": True, "retry_after_s": 1, "throttle": 503},
+            "where throttle is 503; only a 429 has dates",
+        ),
+        ({"tasks_per_s": 0.0}, "tasks_per_s is 0; more is wanted, or inf"),
         ({"parallel": 2.0, "others_parallel": 2}, "at least one must be left"),
-        ({"server_error": 1.5}, "server_error is 1.5; a share"),
+        ({"server_error": 1.5}, "server_error is 1.5; 0 to 1 is wanted"),
     ],
 )
 def test_values_that_make_no_sense(values: Mapping[str, Any], message: str) -> None:

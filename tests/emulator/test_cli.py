@@ -116,7 +116,7 @@ def test_jobs_and_rules_of_the_command_line(tmp_path: Path) -> None:
 def test_a_scenario_is_served(tmp_path: Path) -> None:
     """How much the service can do comes from a file, beside what the flags say."""
     path = tmp_path / "slow.toml"
-    path.write_text("[service]\nlatency_ms = 60\nserver_error = 1\n[load]\ntasks = 1\n[expect]\n")
+    path.write_text("[service]\nlatency_ms = 60\nserver_error = 1\n")
     with running("--scenario", str(path), "--latency-ms", "60") as process:
         line = read_line(process)
         begun_s = time.monotonic()
@@ -130,7 +130,7 @@ def test_a_scenario_is_served(tmp_path: Path) -> None:
 def test_a_file_that_is_no_scenario(tmp_path: Path) -> None:
     """The file is named, and what would be right."""
     path = tmp_path / "limit.toml"
-    path.write_text("[service]\nparalel = 16\n[load]\ntasks = 1\n[expect]\n")
+    path.write_text("[service]\nparalel = 16\n")
 
     result = CliRunner().invoke(emulator, ["--scenario", str(path)], env={KEY_VARIABLE: None})
 

@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from bulksubmit.emulator.capacity import Capacity, Phase
-from bulksubmit.emulator.scenario import Between, Reaches, ScenarioError, read_scenario
+from bulksubmit.emulator.scenario import (
+    Between,
+    Reaches,
+    ScenarioError,
+    read_scenario,
+    read_service,
+)
 
 WHOLE = """
 [service]
@@ -74,21 +80,59 @@ def test_a_whole_file(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("parallel = 16", "paralel = 16", "service.paralel: unknown; did you mean parallel?"),
-        ("parallel = 16", 'parallel = "all"', "service.parallel: expected `float`, got `str`"),
+        ("parallel = 16", 'parallel = "all"', 'service: parallel is "all"; a number is wanted'),
+        ("parallel = 16", "parallel = true", "service: parallel is true; a number is wanted"),
         ("parallel = 16", "parallel = 1.5", "service: parallel is 1.5; a whole number"),
-        ("throttle = 503", "throttle = 500", "service.throttle: invalid enum value 500"),
+        ("parallel = 16", "parallel = 0", "service: parallel is 0; at least 1 is wanted"),
+        ("parallel = 16", "parallel = nan", "service: parallel is nan; a number is wanted"),
+        ("parallel = 16", "retry_after_s = 1.5", "retry_after_s is 1.5; a whole number is wanted"),
+        ("parallel = 16", "retry_after_date = 1", "retry_after_date is 1; true or false is wanted"),
+        ("throttle = 503", "throttle = 500", "service: throttle is 500; one of 429, 503 is wanted"),
         ('outage = "502"', 'outtage = "502"', "service.changes[0].outtage: unknown; did you mean"),
-        ('outage = "502"', 'outage = "504"', "service.changes[0].outage: invalid enum value"),
-        ("at_s = 20", "", "service.changes[0].at_s: a number of seconds above 0"),
-        ("at_s = 50.5", "at_s = 20", "service.changes[1].at_s: a number of seconds above 0"),
-        ("[load]", "[[load]]", "[load] is missing"),
-        ("tasks = 1_000", "", "load: object missing required field `tasks`"),
-        ("tasks = 1_000", "tasks = 0", "load: tasks is 0; at least 1"),
-        ("submitters = 2", "submitters = 3", "load: submitters is 3; one or two"),
+        (
+            'outage = "502"',
+            'outage = "404"',
+            'service.changes[0]: outage is "404"; one of "none", "429", "500", "502"',
+        ),
+        ('outage = "502"', "", "service.changes[0]: nothing but at_s; what changes then is wanted"),
+        ("at_s = 20", "", "service.changes[0]: at_s is missing; a number of seconds later than"),
+        ("at_s = 20", "at_s = nan", "service.changes[0]: at_s is nan; a number of seconds"),
+        ("at_s = 20", "at_s = inf", "service.changes[0]: at_s is inf; a number of seconds"),
+        ("at_s = 20", "at_s = true", "service.changes[0]: at_s is true; a number of seconds"),
+        ("at_s = 50.5", "at_s = 20", "service.changes[1]: at_s is 20; a number of seconds later"),
+        ("[load]", "[[load]]", 'load is [{"tasks": 1000'),
+        ("tasks = 1_000", "", "load: tasks is missing"),
+        ("tasks = 1_000", "tasks = 0", "load: tasks is 0; 1 to 1,000,000,000 is wanted"),
+        (
+            "tasks = 1_000",
+            "tasks = 1\ntask_bytes = 5",
+            "task_bytes is 5; 50 to 1,000,000 is wanted",
+        ),
+        ("tasks = 1_000", "tasks = 1\ntasks_per_request = 1000", "is 1000; 1 to 100 is wanted"),
+        ("tasks = 1_000", "tasks = 1\nmax_rate = 0", "max_rate is 0; above 0 is wanted"),
+        (
+            "tasks = 1_000",
+            "tasks = 1\nseconds_max = inf",
+            "seconds_max is inf; a number of seconds",
+        ),
+        ("submitters = 2", "submitters = 3", "load: submitters is 3; 1 to 2 is wanted"),
+        ("submitters = 2", "", "second_at_s is 5 and submitters 1"),
         ("submitters = 2", "quick = true", "load.quick: unknown; known are tasks, task_bytes"),
         ("[10, 12]", "[12, 10]", "expect: requests is [12, 10]; [least, most]"),
-        ("[10, 12]", "[10]", "expect.requests: expected `array` of length 2"),
-        ("limit = [1, 2]", "limit = 1", "expect.between[0].limit: expected"),
+        ("[10, 12]", "[-5, 5]", "expect: requests is [-5, 5]; it is never below 0"),
+        ("[10, 12]", "[0, nan]", "expect: requests is [0, nan]; [least, most]"),
+        ("[10, 12]", "[10]", "expect: requests is [10]; [least, most], two numbers, is wanted"),
+        ("[10, 12]", "[1, 2]\nlost_share = [0, 2]", "lost_share is [0, 2]; it is never above 1"),
+        ("limit = [1, 2]", "limit = 1", "expect.between[0]: limit is 1; [least, most]"),
+        (
+            "limit = [1, 2]",
+            "",
+            "expect.between[0]: nothing is expected; one of requests, tasks_per",
+        ),
+        ("to_s = 10", "to_s = 2", "expect.between[0]: to_s is 2; it must be later than 5"),
+        ("from_s = 50", "from_s = -1", "expect.reaches[0]: from_s is -1; a number of seconds from"),
+        ("tasks_per_s = 400", "tasks_per_s = 0", "tasks_per_s is 0; a pace above 0 is wanted"),
+        ("[0, 30]", "[5, 3]", "expect.reaches[0]: seconds is [5, 3]; [least, most] is wanted"),
         ("seconds = [0, 30]", "second = [0, 30]", "expect.reaches[0].second: unknown; did you me"),
         ("[load]", "[loads]", "loads: unknown; did you mean load?"),
         ("[load]", "[load", "Expected ']'"),
@@ -132,3 +176,46 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     """
     with pytest.raises(ScenarioError, match=r"gone\.toml: .*No such file"):
         read_scenario(tmp_path / "gone.toml")
+
+
+def test_serving_needs_the_service_only(tmp_path: Path) -> None:
+    """
+    A file with nothing else is served; it is no whole scenario.
+    """
+    path = written(tmp_path, "[service]\nparallel = 4\n")
+
+    assert read_service(path) == (Phase(0.0, Capacity(parallel=4)),)
+    with pytest.raises(ScenarioError, match=r"\[load\] is missing"):
+        read_scenario(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[load]\ntasks = 1\n", "[service] is missing"),
+        ("service = 3\n", "service is 3; one table is wanted, under [service]"),
+        ("[service]\nparalel = 4\n", "service.paralel: unknown; did you mean parallel?"),
+        ("[load]\ntask = 1\n", "load.task: unknown; did you mean tasks?"),
+        ("[expect]\nsecond = [1, 2]\n", "expect.second: unknown; did you mean seconds?"),
+    ],
+)
+def test_a_wrong_name_is_told_before_a_missing_table(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    """
+    What is there is looked at first, whether the file is to be served or to be run.
+    """
+    for read in (read_service, read_scenario):
+        with pytest.raises(ScenarioError, match=rf"^limit-16\.toml: {re.escape(message)}"):
+            read(written(tmp_path, text))
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    """
+    It is said what kind of file is wanted.
+    """
+    path = tmp_path / "limit.toml"
+    path.write_bytes(b"\x7fELF\xff")
+
+    with pytest.raises(ScenarioError, match=r"limit\.toml: no text in UTF-8; a TOML file"):
+        read_service(path)
