@@ -265,4 +265,4 @@ class Signals:
 async def _show_progress(outcomes: Outcomes, screen: Screen) -> None:
     while True:
         await anyio.sleep(screen.period_s)
-        screen.progress(progress_line(outcomes.progress))
+        screen.progress(progress_line(outcomes.progress, screen.width))

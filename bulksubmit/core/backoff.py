@@ -126,6 +126,11 @@ class Hold:
         """Whether the next attempt is a probe, after which nothing goes until its reply."""
         return self._probe_at_s is not None
 
+    @property
+    def asked(self) -> bool:
+        """Whether it is a Retry-After that closes it, rather than a probe's pause or reply."""
+        return self._probe is None and self._floor_s >= (self._probe_at_s or -math.inf)
+
     def sent(self, attempt: int) -> None:
         """An attempt has gone; while holding, it is the probe."""
         if self.probing:

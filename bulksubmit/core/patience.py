@@ -7,6 +7,8 @@ from bulksubmit.core.backoff import Hold
 from bulksubmit.core.events import Held, Observer, Resumed
 from bulksubmit.core.model import GiveUp, Why
 
+LONGER_S_MIN = 1.0  # What a hold must grow by to be told again: each reply in flight adds a little.
+
 
 class Patience:
     """The hold, told to the observer, and the time without a single task settled.
@@ -58,15 +60,19 @@ class Patience:
     def opens_s(self, now_s: float) -> float:
         """When the next request may go: now, later, or never before the probe's reply."""
         opens_s = self.hold.opens_s(now_s)
-        if opens_s > now_s and math.isfinite(opens_s) and opens_s != self._held_until_s:
+        if opens_s > now_s and math.isfinite(opens_s) and self._is_news(opens_s, now_s):
             self._held_until_s = opens_s
             self._observer(Held(self.hold.reason, for_s=opens_s - now_s))
         return opens_s
 
+    def _is_news(self, opens_s: float, now_s: float) -> bool:
+        told_s = self._held_until_s
+        return told_s is None or now_s >= told_s or opens_s >= told_s + LONGER_S_MIN
+
     @property
     def why(self) -> Why:
         """Why nothing may go, if so."""
-        return Why.HELD if self.hold.probing else Why.ASKED
+        return Why.ASKED if self.hold.asked else Why.HELD
 
     def sent(self, number: int) -> None:
         """A request has gone."""

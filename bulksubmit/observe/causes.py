@@ -41,6 +41,24 @@ WORDS = {
 }
 
 
+# For the line of progress, where there is little room.
+SHORT = {
+    Cause.THROTTLED: "service (throttled)",
+    Cause.SLOW: "service (slow)",
+    Cause.FAILING: "service (failing)",
+    Cause.FINDING: "pace (still rising)",
+    Cause.CONCURRENCY: "your concurrency",
+    Cause.MAX_RATE: "your --max-rate",
+    Cause.BUFFER: "your --max-buffer",
+    Cause.CPU: "CPU",
+    Cause.DISK: "disk",
+    Cause.SOURCE: "source",
+    Cause.CONSUMER: "consumer",
+    Cause.RETRIES: "pauses (retries)",
+    Cause.REPLIES: "last replies",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """The bounds that the user has set, or left as they are.
@@ -59,36 +77,57 @@ class Asked:
 
 
 _ADVICE = {
-    Cause.THROTTLED: "it takes {rate}; a higher quota, or more accounts, would let more through",
-    Cause.SLOW: "it takes {rate}; more requests at once would only wait longer",
-    Cause.FAILING: "it did not answer well for so long; --log-file has each of its answers",
+    Cause.THROTTLED: "{takes}a higher quota, or more accounts, would let more through",
+    Cause.SLOW: "{takes}more requests at once would only wait longer",
+    Cause.FAILING: "its answers in that time settled nothing; --log-file has each of them",
     Cause.FINDING: "a longer run gets faster; --concurrency N begins with N requests at once",
     Cause.CONCURRENCY: "raise {flag} (now {concurrency:,})",
     Cause.MAX_RATE: "raise --max-rate (now {max_rate:,g})",
     Cause.BUFFER: "raise --max-buffer (now {buffer_mib:,g} MiB)",
     Cause.CPU: "take a faster one, or several processes with a part of the source each",
     Cause.DISK: "put the run's folder (BULKSUBMIT_STATE_DIR) and its files on a faster one",
-    Cause.SOURCE: "it delivered {rate}, and more could have been sent",
+    Cause.SOURCE: "{delivered}more could have been sent",
     Cause.CONSUMER: "take them in faster",
     Cause.RETRIES: "nothing else was left to do",
     Cause.REPLIES: "all was in flight; nothing here would have made it faster",
 }
 
 
-def advice(cause: Cause, asked: Asked, *, tasks_per_s: float) -> str:
+def advice(
+    cause: Cause, asked: Asked, *, tasks_per_s: float | None, retry_after_s: float | None = None
+) -> str:
     """The one thing to do about it.
 
     Args:
         cause: What limited the run.
         asked: By the user.
-        tasks_per_s: How fast it was.
+        tasks_per_s: How fast it was while that limited it; None if that is not known well.
+        retry_after_s: How long the run waited for as long as the service asked, if that is most
+            of it: then nobody knows how much the service takes.
     """
+    if cause is Cause.THROTTLED and retry_after_s is not None:
+        return f"it asked to wait (Retry-After), {retry_after_s:,.0f} s in all; the run did"
     if cause is Cause.THROTTLED and not asked.auto:
         return "leave out --concurrency: without it, fewer requests are sent to be refused"
+    rate = "" if tasks_per_s is None else f"{tasks_per_s:,.0f} tasks/s"
     return _ADVICE[cause].format(
-        rate=f"{tasks_per_s:,.0f} tasks/s",
+        takes=f"it takes {rate}; " if rate else "",
+        delivered=f"it delivered {rate}, and " if rate else "",
         flag="--concurrency-max" if asked.auto else "--concurrency",
         concurrency=asked.concurrency,
         max_rate=asked.max_rate or 0.0,
         buffer_mib=asked.buffer_bytes_max / MIB,
+    )
+
+
+def server_errors_advice(resent: int, sent: int) -> str:
+    """The one thing to know if the service fails on so many that this is what costs the time.
+
+    Args:
+        resent: Of the tasks sent, those sent again after a servererror; a task counts each time.
+        sent: Tasks sent, each time they were.
+    """
+    return (
+        f"{100 * resent / sent:.0f} % of what was sent was sent again after servererror "
+        f"({resent:,} of {sent:,}, by task); the service fails on so many, and no setting helps"
     )

@@ -1,11 +1,15 @@
 """How far the run is, in one line."""
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bulksubmit.core.account import Place
-from bulksubmit.observe.causes import WORDS
+from bulksubmit.observe.causes import SHORT
 from bulksubmit.observe.report import Report, shown_limit
 from bulksubmit.observe.speed import Limited
+
+BRIEFEST = 3  # 0: whole; 1: without "settled"; 2: nor "limited by"; 3: nor how many there are.
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +24,8 @@ class Progress:
         read: How far the source was read.
         bytes_read: How much of it, in bytes; of a compressed file, compressed.
         bytes_total: The source's size, if it is known.
+        holding_s: How long all sending is still held back; 0 while a probe may end that, None if
+            it is not.
     """
 
     report: Report
@@ -29,6 +35,7 @@ class Progress:
     read: Place
     bytes_read: int
     bytes_total: int | None
+    holding_s: float | None = None
 
     @property
     def settled(self) -> int:
@@ -46,39 +53,66 @@ class Progress:
         return None
 
 
-def progress_line(progress: Progress) -> str:
+def progress_line(progress: Progress, width: int | None = None) -> str:
     """The line for a person.
 
-    For example: ``42% · 42,000 of ~100,000 settled · 9,800/s · 12 in flight, limit 12.4 (throttled)
-    · 6 s left · limited by the service (throttled)``.
+    For example: ``42% · 42,000 of ~100,000 settled · 9,800/s · limited by: service (throttled)
+    · 6 s left · 2.1% throttled · 12 in flight · limit 12.4 (throttled)``. How far, how fast, what
+    limits it and the time left come first, in fewer words if need be; of the rest, as much as fits.
+
+    Args:
+        progress: How far the run is.
+        width: Of the line, at most, if those first parts can be so short; None for any.
     """
+    for brief in range(BRIEFEST + 1):
+        line = " · ".join(_first_parts(progress, brief))
+        if width is None or len(line) <= width:
+            break
+    for part in _other_parts(progress):
+        if width is not None and len(line) + len(f" · {part}") > width:
+            break
+        line += f" · {part}"
+    return line
+
+
+def _first_parts(progress: Progress, brief: int) -> Iterator[str]:
     report, expected = progress.report, progress.expected
+    settled = "" if brief else " settled"
     about = "" if report.source_complete else "~"
     if expected is None:
-        parts = [f"{progress.settled:,} of {report.total:,} and more settled"]
+        of = "" if brief == BRIEFEST else f" of {report.total:,} and more"
     else:
         # 100 % only when nothing is unsettled: rounded down.
         percent = 100 * progress.settled // expected if expected else 100
-        percent = percent if report.converged else min(percent, 99)
-        parts = [f"{percent:3d}%", f"{progress.settled:,} of {about}{expected:,} settled"]
+        yield f"{percent if report.converged else min(percent, 99):3d}%"
+        of = "" if brief == BRIEFEST else f" of {about}{expected:,}"
+    yield f"{progress.settled:,}{of}{settled}"
+    yield f"{report.tasks_per_s:,.0f}/s" if progress.holding_s is None else _holding(progress)
+    if progress.limited_by:
+        label = "" if brief >= BRIEFEST - 1 else "limited by: "
+        yield f"{label}{SHORT[progress.limited_by.cause]}"
+    left = (expected or 0) - progress.settled
+    if left > 0 and report.tasks_per_s and progress.holding_s is None:
+        yield f"{_duration(left / report.tasks_per_s)} left"
+
+
+def _other_parts(progress: Progress) -> Iterator[str]:
+    report = progress.report
     for count, word in ((report.rejected, "rejected"), (progress.retrying, "retrying")):
         if count:
-            parts.append(f"{count:,} {word}")
-    parts += [f"{report.tasks_per_s:,.0f}/s", f"{progress.in_flight} in flight{_limit(report)}"]
+            yield f"{count:,} {word}"
     if report.throttled_requests:
-        parts.append(f"{100 * report.throttled_requests / report.requests:.1f}% throttled")
-    if expected and report.tasks_per_s and progress.settled < expected:
-        parts.append(f"{_duration((expected - progress.settled) / report.tasks_per_s)} left")
-    if progress.limited_by:  # Last, because a narrow terminal cuts it off.
-        parts.append(f"limited by {WORDS[progress.limited_by.cause]}")
-    return " · ".join(parts)
+        yield f"{100 * report.throttled_requests / report.requests:.1f}% throttled"
+    yield f"{progress.in_flight} in flight"
+    if report.limit is not None:
+        reason = f" ({report.limit_reason})" if report.limit_reason else ""
+        yield f"limit {shown_limit(report)}{reason}"
 
 
-def _limit(report: Report) -> str:
-    if report.limit is None:
-        return ""
-    reason = f" ({report.limit_reason})" if report.limit_reason else ""
-    return f", limit {shown_limit(report)}{reason}"
+def _holding(progress: Progress) -> str:
+    """The mean rate says nothing now; at 0 s, a probe's reply is awaited."""
+    seconds_s = math.ceil(progress.holding_s or 0.0)
+    return f"holding, {_duration(seconds_s)}" if seconds_s else "holding, probing"
 
 
 def _duration(seconds: float) -> str:

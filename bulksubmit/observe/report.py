@@ -7,7 +7,14 @@ from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from bulksubmit.core.account import Counts
-from bulksubmit.core.events import Event, LimitChanged, RequestEnded, SourceRead
+from bulksubmit.core.events import (
+    Event,
+    Held,
+    LimitChanged,
+    RequestEnded,
+    Resumed,
+    SourceRead,
+)
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import (
     BulkSubmitError,
@@ -17,7 +24,6 @@ from bulksubmit.errors import (
     ServiceUnreachable,
     SettingsError,
 )
-from bulksubmit.observe.causes import advice
 
 if TYPE_CHECKING:
     from bulksubmit.observe.speed import Speed
@@ -176,6 +182,7 @@ class Tally:
         self.limit_reason: str | None = None
         self._limit_raised, self._limit_cut = 0, Counter[str]()
         self.speed: Speed | None = None
+        self._held_until_s: float | None = None
 
     def go_on(self, counts: Counts) -> None:
         """Go on from what earlier processes of the run counted; the rate is this process's."""
@@ -200,6 +207,17 @@ class Tally:
                     self._limit_raised += 1
             case SourceRead():
                 self.counts.source_complete = True
+            case Held(for_s=for_s):
+                self._held_until_s = self._clock() + for_s
+            case Resumed():
+                self._held_until_s = None
+
+    @property
+    def holding_s(self) -> float | None:
+        """How long all sending is still held back; 0 while a probe may end it, None if not."""
+        if self._held_until_s is None:
+            return None
+        return max(0.0, self._held_until_s - self._clock())
 
     def record(self, outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> None:
         """Count outcomes.
@@ -208,7 +226,7 @@ class Tally:
             outcomes: Any number.
             others: Those of them that are not ADDED, few as a rule.
         """
-        counts = self.counts
+        counts, settled_before = self.counts, self.counts.settled
         counts.added += len(outcomes) - len(others)
         for outcome in others:
             match outcome.verdict:
@@ -219,6 +237,8 @@ class Tally:
                     counts.rejected += 1
                 case Verdict.ABANDONED:
                     counts.abandoned += 1
+        if self.speed:
+            self.speed.settled(counts.settled - settled_before)
 
     def report(
         self,
@@ -257,9 +277,7 @@ class Tally:
             limit_cut=dict(self._limit_cut),
             limited_by=limited.cause.value if limited else None,
             limited_share=round(limited.share, 2) if limited else None,
-            advice=advice(limited.cause, self.speed.asked, tasks_per_s=rate)
-            if limited and self.speed
-            else None,
+            advice=self.speed.advice if self.speed else None,
             rejects_path=rejects_path,
             journal_path=journal_path,
             exit_code=int(code),

@@ -11,6 +11,8 @@ from bulksubmit.core.events import Anomaly, Event, Held, Noted, RequestEnded, Re
 TERMINAL_PERIOD_S = 0.25  # On a terminal, in place;
 PLAIN_PERIOD_S = 10.0  # elsewhere, a line each.
 
+COLUMNS = 80  # Of a terminal that does not say, such as one without a window.
+
 NOTES_MAX = 5  # Of one kind, about the input.
 
 _CLEAR_LINE = "\r\x1b[2K"
@@ -74,7 +76,7 @@ class Screen:
             return
         if self._in_place:
             # What does not fit would wrap, and stay.
-            self._write(f"{_CLEAR_LINE}{line[: self._width()]}")
+            self._write(f"{_CLEAR_LINE}{line[: self.width]}")
         else:
             self._write(f"{time.strftime('%H:%M:%S')} {line}\n")
 
@@ -86,11 +88,16 @@ class Screen:
         if self._in_place and not self._quiet:
             self._write(_CLEAR_LINE)
 
-    def _width(self) -> int | None:
+    @property
+    def width(self) -> int | None:
+        """How many characters a line of progress may have; None for any number."""
+        if not self._in_place:
+            return None
         try:
-            return os.get_terminal_size(self._out.fileno()).columns - 1
+            columns = os.get_terminal_size(self._out.fileno()).columns
         except OSError:
             return None
+        return (columns or COLUMNS) - 1  # In the last column, some terminals wrap.
 
     def _write(self, text: str) -> None:
         with suppress(OSError):  # A terminal or pipe that has gone is no reason to stop.

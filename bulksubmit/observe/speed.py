@@ -10,13 +10,13 @@ reply looks the same whether it has not come, or lies in a socket because nobody
 """
 
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from bulksubmit.core.events import RequestEnded
 from bulksubmit.core.model import Why
-from bulksubmit.observe.causes import Asked, Cause
+from bulksubmit.observe.causes import Asked, Cause, advice, server_errors_advice
 
 SLICE_S = 1.0
 RECENT_S = 10.0
@@ -25,6 +25,8 @@ DISK_SHARE = 1 / 3
 CPU_SHARE = 0.9
 # Of the last replies; with so many bad ones they are behind all that is full, or has to wait.
 BAD_SHARE, REPLIES = 0.05, 50
+KNOWN_S_MIN = 10.0  # A rate is known well from so long at one cause, and no hold in between.
+SERVER_ERRORS_SHARE = 0.2  # Of the tasks sent; with more, they are what to tell of.
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,20 +82,33 @@ class Speed:
         self._total: defaultdict[Cause, float] = defaultdict(float)
         self._reply, self._bad_share, self._bad = "", 0.0, Cause.FAILING
         self._full = False
+        self._why: Why | None = None  # None while the pool does not wait.
+        self._asked_s = 0.0  # Spent on waiting as long as the service asked to.
+        # What was settled, now and when the slice began; and of the slices without a hold, by
+        # what limited them most: seconds and tasks.
+        self._settled = self._settled_from = 0
+        self._slice_held = False
+        self._known_s, self._known_tasks = defaultdict[Cause, float](float), Counter[Cause]()
+        # Tasks, each time they were sent: all, those sent before, those refused with all others.
+        self._sent = self._resent = self._pressed = 0
 
     # --- What happens --------------------------------------------------------------------------
 
     def wait(self, why: Why, bound: str, *, opens_s: float, now_s: float) -> None:
         """From now on the pool waits; see Stopwatch."""
         self._turn(self._cause(why, bound, opens_s, now_s), now_s)
+        self._why = why
+        self._slice_held = self._slice_held or why in {Why.ASKED, Why.HELD}
 
     def work(self, now_s: float) -> None:
         """From now on it sends."""
         self._turn(Cause.CPU, now_s)
+        self._why = None
 
     def stop(self, now_s: float) -> None:
         """It sends nothing any more."""
         self._turn(None, now_s)
+        self._why = None
 
     def memory(self, *, full: bool) -> None:
         """Whether the source has more, and there is no room for it in memory."""
@@ -110,6 +125,13 @@ class Speed:
         if bad:
             self._bad = Cause.THROTTLED if event.reply == "throttled" else Cause.FAILING
         self._bad_share += (bad - self._bad_share) / REPLIES
+        self._sent += event.tasks
+        self._resent += event.resent
+        self._pressed += event.tasks if event.reply != "answered" else 0
+
+    def settled(self, tasks: int) -> None:
+        """So many more are settled."""
+        self._settled += tasks
 
     def _cause(self, why: Why, bound: str, opens_s: float, now_s: float) -> Cause:
         match why:
@@ -121,8 +143,8 @@ class Speed:
                 return Cause(bound)
             case Why.PLACES | Why.PACE:
                 return self._unless_bad(Cause.CONCURRENCY)
-            case Why.ASKED:
-                return Cause.THROTTLED
+            case Why.ASKED:  # By a 429 as a rule, but a gateway may do so in an outage.
+                return Cause.FAILING if self._reply == "lost" else Cause.THROTTLED
             case Why.HELD:  # So the last reply is one of those that settled nothing.
                 return Cause.THROTTLED if self._reply == "throttled" else Cause.FAILING
             case Why.SOURCE:
@@ -141,6 +163,7 @@ class Speed:
         else:
             if now_s > self._since_s:
                 self._slice[self._state] += now_s - self._since_s
+                self._asked_s += now_s - self._since_s if self._why is Why.ASKED else 0.0
             if state is None or now_s >= self._slice_from_s + SLICE_S:
                 self._end_slice(now_s)
         self._state, self._since_s = state, now_s
@@ -148,6 +171,7 @@ class Speed:
     def _begin_slice(self, now_s: float) -> None:
         self._slice_from_s, self._slice = now_s, defaultdict(float)
         self._disk_from_s, self._cpu_from_s = self._disk_s(), self._cpu_s()
+        self._settled_from, self._slice_held = self._settled, False
 
     def _end_slice(self, now_s: float) -> None:
         ended = self._judged(self._slice)
@@ -155,6 +179,10 @@ class Speed:
             self._total[cause] += seconds
         if ended:
             self._recent.append((now_s, ended))
+        if ended and not self._slice_held:
+            most = max(ended, key=lambda each: ended[each])
+            self._known_s[most] += sum(ended.values())
+            self._known_tasks[most] += self._settled - self._settled_from
         while self._recent and self._recent[0][0] <= now_s - RECENT_S:
             self._recent.popleft()
         self._begin_slice(now_s)
@@ -186,6 +214,26 @@ class Speed:
     def altogether(self) -> Limited | None:
         """What limited it most since the beginning; None if that is too short."""
         return _most([self._open(self._clock()), self._total])
+
+    @property
+    def advice(self) -> str | None:
+        """The one thing to do about what limited it altogether; None if that is not known."""
+        limited = self.altogether
+        if limited is None:
+            return None
+        again = self._resent - self._pressed  # A refused collection is sent again as a whole.
+        if again > SERVER_ERRORS_SHARE * self._sent:
+            return server_errors_advice(again, self._sent)
+        cause, now_s = limited.cause, self._clock()
+        asked_s = self._asked_s + (now_s - self._since_s if self._why is Why.ASKED else 0.0)
+        throttled_s = self._total[Cause.THROTTLED] + self._open(now_s).get(Cause.THROTTLED, 0.0)
+        known_s = self._known_s[cause]
+        return advice(
+            cause,
+            self.asked,
+            tasks_per_s=self._known_tasks[cause] / known_s if known_s >= KNOWN_S_MIN else None,
+            retry_after_s=asked_s if asked_s > throttled_s / 2 else None,
+        )
 
     def _open(self, now_s: float) -> Mapping[Cause, float]:
         """The slice that is not over."""

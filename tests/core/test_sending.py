@@ -252,6 +252,19 @@ def test_retry_after_holds_all_senders() -> None:
     assert events[1:] == [Resumed()]
 
 
+def test_a_hold_is_told_again_only_if_it_is_longer() -> None:
+    """Each reply in flight adds a little to it; a second or more is news."""
+    events: list[Event] = []
+    reconciler = make_reconciler(make_tasks(1_000), events=events)
+    attempts = [sent(reconciler, 0.0) for _ in range(5)]
+    for attempt, now_s in zip(attempts, (1.0, 1.25, 1.5, 2.0), strict=False):
+        reconciler.settle(attempt, Throttled(20.0, "429"), now_s=now_s)
+        waits(reconciler, now_s)
+
+    assert events == [Held("429", for_s=20.0), Held("429", for_s=20.0)]
+    assert waits(reconciler, 2.0) == 22.0
+
+
 def test_retry_after_beyond_the_retry_timeout_gives_up_at_once() -> None:
     """
     Who is told to come back later than the run would wait need not wait at all.

@@ -1,6 +1,8 @@
 """What is seen of a run while it lasts."""
 
 import io
+import os
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -38,7 +40,7 @@ def test_the_line_of_a_file() -> None:
         progress(report(50_000, added=42_000), in_flight=16, bytes_read=500, bytes_total=1000)
     )
 
-    assert line == " 42% · 42,000 of ~100,000 settled · 4,200/s · 16 in flight · 14 s left"
+    assert line == " 42% · 42,000 of ~100,000 settled · 4,200/s · 14 s left · 16 in flight"
 
 
 def test_the_line_of_a_pipe() -> None:
@@ -51,7 +53,7 @@ def test_the_line_of_a_pipe() -> None:
 @pytest.mark.parametrize(
     ("changes", "shown"),
     [
-        ([(1.0, 2.0, "doubling")], "3 in flight, limit 2 (doubling)"),
+        ([(1.0, 2.0, "doubling")], "3 in flight · limit 2 (doubling)"),
         ([(1.0, 16.0, "doubling"), (16.0, 15.42, "throttled")], "limit 15.4 (throttled)"),
         ([(1.0, 0.26, "timed out")], "limit 0.26 (timed out)"),
         ([(500.0, 1000.0, "headroom")], "limit 1,000 (headroom)"),
@@ -61,18 +63,61 @@ def test_the_limit_and_its_last_change(changes: list[tuple[float, float, str]], 
     """How many may be in flight, and why it is that many."""
     so_far = report(500, *[LimitChanged(*change) for change in changes], added=420)
 
-    assert f"{shown} ·" in progress_line(
-        progress(so_far, in_flight=3, limited_by=Limited(Cause.THROTTLED, 0.7))
-    )
+    line = progress_line(progress(so_far, in_flight=3, limited_by=Limited(Cause.THROTTLED, 0.7)))
+
+    assert line.endswith(shown)
 
 
 def test_what_limits_it_at_present() -> None:
-    """At the end of the line, which a narrow terminal cuts off."""
+    """Before what a narrow terminal has no room for."""
     limited = Limited(Cause.THROTTLED, 0.7)
 
     line = progress_line(progress(report(500, added=420), limited_by=limited))
 
-    assert line.endswith(" · limited by the service (throttled)")
+    assert line.endswith(" · 42/s · limited by: service (throttled) · 0 in flight")
+
+
+@pytest.mark.parametrize(
+    ("settled", "total", "shown"),
+    [
+        (860, 2_077, " 41% · 860 of 2,077 · 86/s · limited by: service (throttled) · 14 s left"),
+        (
+            42_000,
+            10_000_000,
+            "  0% · 42,000 of 10,000,000 · 4,200/s · service (throttled) · 39 min 31 s left",
+        ),
+        (
+            12_345_678,
+            90_000_000,
+            " 13% · 12,345,678 · 1,234,568/s · service (throttled) · 1 min 03 s left",
+        ),
+    ],
+)
+def test_the_line_of_a_narrow_terminal(settled: int, total: int, shown: str) -> None:
+    """In 79 columns: how far, how fast, what limits it, and the time left, in fewer words."""
+    events: list[Event] = [LimitChanged(16.0, 11.6, "throttled"), request_ended("throttled")]
+    base = report(1, SourceRead(1), *events, added=1)
+    so_far = replace(base, total=total, added=settled, tasks_per_s=settled / 10, converged=False)
+
+    line = progress_line(progress(so_far, limited_by=Limited(Cause.THROTTLED, 0.7)), 79)
+
+    assert line.startswith(shown)
+    assert len(line) <= 79
+
+
+def test_a_hold_has_neither_rate_nor_time_left() -> None:
+    """The mean of the run says nothing while all is held back."""
+    so_far = report(1000, SourceRead(1000), added=400)
+
+    lines = [
+        progress_line(replace(progress(so_far), holding_s=for_s)) for for_s in (17.2, 0.0, None)
+    ]
+
+    assert lines == [
+        " 40% · 400 of 1,000 settled · holding, 18 s · 0 in flight",
+        " 40% · 400 of 1,000 settled · holding, probing · 0 in flight",
+        " 40% · 400 of 1,000 settled · 40/s · 15 s left · 0 in flight",
+    ]
 
 
 def test_what_is_odd_is_shown() -> None:
@@ -82,8 +127,8 @@ def test_what_is_odd_is_shown() -> None:
 
     line = progress_line(progress(so_far, retrying=30))
 
-    assert line.startswith(" 50% · 500 of 1,000 settled · 100 rejected · 30 retrying · 50/s")
-    assert "25.0% throttled" in line
+    assert line.startswith(" 50% · 500 of 1,000 settled · 50/s · 10 s left")
+    assert line.endswith(" · 100 rejected · 30 retrying · 25.0% throttled · 0 in flight")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +160,7 @@ def test_the_time_left(total: int, left: str) -> None:
     """In the two units that matter."""
     so_far = report(total, SourceRead(total), added=10, elapsed_s=1.0)
 
-    assert progress_line(progress(so_far)).endswith(f"{left} left")
+    assert progress_line(progress(so_far)).endswith(f"· {left} left · 0 in flight")
 
 
 # --- The screen ----------------------------------------------------------------------------------
@@ -139,6 +184,22 @@ def test_on_a_terminal_the_line_stays_in_place() -> None:
     clear = "\r\x1b[2K"
     assert out.getvalue() == f"{clear}1%{clear}a note\n{clear}2%{clear}"
     assert screen.period_s == 0.25
+
+
+@pytest.mark.parametrize(("columns", "width"), [(0, 79), (120, 119)])
+def test_a_terminal_without_a_width_has_eighty_columns(
+    columns: int, width: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One without a window says 0. The last column stays free."""
+    out = Terminal()
+    monkeypatch.setattr(out, "fileno", lambda: 2)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((columns, 0)))
+    screen = Screen(out, quiet=False)
+
+    screen.progress("x" * 200)
+
+    assert screen.width == width
+    assert out.getvalue().count("x") == width
 
 
 def test_elsewhere_each_line_is_a_line() -> None:

@@ -5,7 +5,15 @@ from dataclasses import replace
 import orjson
 import pytest
 
-from bulksubmit.core.events import Anomaly, Event, LimitChanged, RequestEnded, SourceRead
+from bulksubmit.core.events import (
+    Anomaly,
+    Event,
+    Held,
+    LimitChanged,
+    RequestEnded,
+    Resumed,
+    SourceRead,
+)
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import (
     BulkSubmitError,
@@ -203,6 +211,20 @@ def test_an_error_without_words_is_named() -> None:
 
     assert ended.error == "AssertionError"
     assert ended.exit_code == 1
+
+
+def test_how_long_the_hold_is() -> None:
+    """It runs down to zero, and is over when sending goes on."""
+    clock = Clock()
+    tally = Tally(clock)
+    told = [tally.holding_s]
+    tally(Held("429", 20.0))
+    for passes_s in (2.0, 30.0):
+        clock.now_s += passes_s
+        told.append(tally.holding_s)
+    tally(Resumed())
+
+    assert [*told, tally.holding_s] == [None, 18.0, 0.0, None]
 
 
 # --- The table for a person ----------------------------------------------------------------------

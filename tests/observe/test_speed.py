@@ -317,6 +317,67 @@ def test_advice_names_what_to_change(cause: Cause, told: str) -> None:
     assert advice(cause, ASKED, tasks_per_s=1234.0) == told
 
 
+@pytest.mark.parametrize("cause", [Cause.THROTTLED, Cause.SLOW, Cause.SOURCE])
+def test_a_rate_that_is_not_known_is_not_told(cause: Cause) -> None:
+    """The rest of the advice holds all the same."""
+    told = advice(cause, ASKED, tasks_per_s=None)
+
+    assert "tasks/s" not in told
+    assert told in advice(cause, ASKED, tasks_per_s=1234.0)
+
+
+def test_the_rate_that_is_known() -> None:
+    """Of ten seconds or more in which the same limited it, and nothing was held."""
+    machine = Machine()
+    told = []
+    for _ in range(3):
+        machine.waits(Why.PLACES, 1.0, bound="finding")
+        machine.speed.settled(50)
+    machine.waits(Why.HELD, 2.0)
+    for _ in range(2):
+        for _ in range(7):
+            machine.speed.settled(780)
+            machine.waits(Why.PLACES, 1.0, bound="slow")
+        told.append(machine.speed.advice)
+
+    words = "more requests at once would only wait longer"
+    assert told == [words, f"it takes 780 tasks/s; {words}"]
+
+
+def test_waiting_as_long_as_the_service_asked_is_no_missing_quota() -> None:
+    """It says so, and for how long."""
+    machine = Machine()
+    for _ in range(12):
+        machine.waits(Why.PLACES, 1.0, bound="throttled")
+    machine.waits(Why.ASKED, 28.0)
+    machine.speed.wait(Why.ASKED, "user", opens_s=0.0, now_s=machine.now_s)
+    machine.now_s += 2.0
+
+    assert machine.speed.advice == "it asked to wait (Retry-After), 30 s in all; the run did"
+
+
+@pytest.mark.parametrize(("clean", "told"), [(1, True), (40, False)])
+def test_many_server_errors_are_told(clean: int, *, told: bool) -> None:
+    """
+    If more than a fifth of what was sent was sent again, and not because a whole collection
+    was throttled or lost.
+    """
+    machine = Machine()
+    for _ in range(clean):
+        machine.speed.ended(request_ended())
+    for _ in range(10):
+        machine.speed.ended(request_ended(resent=90))
+    for _ in range(2):
+        machine.speed.ended(request_ended("throttled"))
+        machine.speed.ended(request_ended(resent=100))
+    machine.waits(Why.PLACES, 5.0, bound="throttled")
+
+    advised = machine.speed.advice
+    assert advised is not None
+    assert ("sent again after servererror (900 of 1,500, by task)" in advised) is told
+    assert ("quota" in advised) is not told
+
+
 def test_advice_on_a_fixed_limit() -> None:
     """Another flag bounds it."""
     asked = replace(ASKED, auto=False)

@@ -139,6 +139,8 @@ def test_a_retry_after() -> None:
     now, report = run(blocks(4), service, Settings(concurrency=2))
 
     assert now == report.limited_by == "throttled"
+    assert report.advice is not None
+    assert report.advice.startswith("it asked to wait (Retry-After), ")
 
 
 def test_an_outage() -> None:
