@@ -299,7 +299,8 @@ class Submission:
         """Hand tasks to the reconciler as soon as there is room for them."""
         tasks, after = block.tasks, block.after
         invalid = self._intake.look_at(block)
-        while not self._has_room(sum([len(task.body) for task in tasks])):
+        bodies_bytes = sum([len(task.body) for task in tasks])
+        while not self._has_room(bodies_bytes):
             self._speed.memory(full=True)
             await self._pool.room.wait()
         self._speed.memory(full=False)

@@ -17,7 +17,7 @@ Numbers in, numbers out: the service tells its pace by what it answers, and how 
     too many queued        for two rounds: cut to what the base gives room for. If that does not
                            help, the service has become slower: the base rises, and the window
                            goes back
-    clean, below the       close a third of the gap to just below it, each round
+    clean, below the       close part of the gap to just below it, each round
     ceiling
     clean, at the ceiling  some 100 replies later try a little more; each clean round beyond it
                            doubles the step: the service has become faster
@@ -30,7 +30,6 @@ were found there, too.
 
 import math
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from bulksubmit.core.events import LimitChanged, Observer
 from bulksubmit.core.model import Answered, Attempt, Lost, Reply, Throttled
@@ -81,16 +80,6 @@ ROUND_S_MIN = 0.1  # On a fast line; more changes a second would be noise.
 PAUSE_S_MAX = 20.0
 
 
-class Rate(Protocol):
-    """When the next attempt may go, by the user's will."""
-
-    def opens_s(self, now_s: float) -> float:
-        """Now, or later."""
-
-    def sent(self, tasks: int, now_s: float) -> None:
-        """So many tasks go."""
-
-
 class MaxRate:
     """At most so many tasks a second, whatever else is true."""
 
@@ -118,6 +107,8 @@ class MaxRate:
         More than REQUEST_S of the rate while the rate is not reached: where few requests can be
         in flight, small ones would make it much less. Once it is, a tenth less each time.
         """
+        if math.isinf(self._tasks_per_s):
+            return TASKS_MAX
         idle_s = 0.0 if math.isinf(self._next_s) else max(0.0, now_s - self._next_s)
         tasks = max(
             self.REQUEST_S * self._tasks_per_s,
@@ -137,7 +128,7 @@ class FixedLimit:
 
     bound = "user"
 
-    def __init__(self, value: int, *, rate: Rate | None = None) -> None:
+    def __init__(self, value: int, *, rate: MaxRate | None = None) -> None:
         """Fix it.
 
         Args:
@@ -232,7 +223,7 @@ class AdaptiveLimit:
         self,
         most: int,
         *,
-        rate: Rate | None = None,
+        rate: MaxRate | None = None,
         observer: Observer = lambda _: None,
     ) -> None:
         """Start low.
@@ -415,7 +406,7 @@ class AdaptiveLimit:
     def _no_line(self, slowed: _Slowed, mean_s: float) -> None:
         """Fewer at once did not help: the service takes so long now, whatever we do."""
         self._base_s, self._look_s = mean_s, LOOK_S_MIN
-        self._ceiling, self._step = slowed.ceiling, 0.0
+        self._ceiling = slowed.ceiling
         self._goal = max(slowed.goal, BACK_TO * slowed.before)
 
     def _slow_down(self, mean_s: float, fitting: float, now_s: float) -> None:
