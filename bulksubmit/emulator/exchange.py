@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import Protocol
 from urllib.parse import parse_qsl, unquote
 
 from bulksubmit.emulator.faults import Fault
@@ -126,6 +127,15 @@ class Plan:
     process_after_s: float = 0.0
     answer_after_s: float = 0.0
     server_error: float = 0.0
+
+
+class Door(Protocol):
+    """What stands beside the service at the same address and is no part of Batch."""
+
+    def __call__(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes, *, now_s: float
+    ) -> Answer:
+        """Answer a request; arguments as of ``Service.plan`` and ``Service.answer``."""
 
 
 @lru_cache(maxsize=1024)  # A client floods one URL.

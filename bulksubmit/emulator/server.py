@@ -5,13 +5,14 @@ small machine.
 """
 
 import asyncio
+import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from bulksubmit.emulator.exchange import Answer, Plan
+from bulksubmit.emulator.exchange import Answer, Door, Plan
 from bulksubmit.emulator.record import Record
 from bulksubmit.emulator.service import Service
 
@@ -29,14 +30,20 @@ class Server:
         service: What it serves.
     """
 
-    def __init__(self, service: Service, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, service: Service, clock: Callable[[], float], doors: Mapping[str, Door]
+    ) -> None:
         self.service = service
         self.endpoint = ""
         self._clock = clock
+        self._doors = doors
         self._late: set[asyncio.TimerHandle] = set()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Go through one request, in the order that ``exchange`` gives."""
+        for prefix, door in self._doors.items():
+            if request.raw_path.startswith(prefix):
+                return await self._enter(door, request)
         record = self.service.record
         record.enter()
         try:
@@ -49,8 +56,16 @@ class Server:
         for handle in self._late:
             handle.cancel()
 
+    async def _enter(self, door: Door, request: web.BaseRequest) -> web.StreamResponse:
+        body = await _read(request, None)
+        if body is None:
+            return _hang_up(request)
+        now_s = self._clock()
+        answer = door(request.method, request.raw_path, _headers(request), body, now_s=now_s)
+        return await _send(request, answer)
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        headers = {name.lower(): value for name, value in request.headers.items()}
+        headers = _headers(request)
         plan = self.service.plan(request.method, request.raw_path, headers, now_s=self._clock())
         body = await _read(request, plan.read_bytes)
         if body is None or plan.read_bytes is not None:
@@ -82,6 +97,8 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 0,
     clock: Callable[[], float] = time.time,
+    doors: Mapping[str, Door] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
 ) -> AsyncIterator[Server]:
     """Listen, for as long as the context is open.
 
@@ -90,11 +107,13 @@ async def serve(
         host: The address to listen at.
         port: 0 for any free one; see the server's ``endpoint``.
         clock: POSIX time.
+        doors: What else stands at this address, by the start of its paths.
+        ssl_context: For HTTPS; None for HTTP. The service's own ``scheme`` is to say the same.
 
     Raises:
         OSError: if the port is taken.
     """
-    server = Server(service, clock)
+    server = Server(service, clock, doors or {})
     web_server = _CountingServer(
         server.handle,
         access_log=None,
@@ -105,10 +124,11 @@ async def serve(
     runner = web.ServerRunner(web_server, shutdown_timeout=_SHUTDOWN_S)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port, backlog=1024).start()
+        await web.TCPSite(runner, host, port, backlog=1024, ssl_context=ssl_context).start()
         bound_host, bound_port = runner.addresses[0][:2]
         shown = f"[{bound_host}]" if ":" in bound_host else bound_host
-        server.endpoint = f"http://{shown}:{bound_port}"
+        scheme = "http" if ssl_context is None else "https"
+        server.endpoint = f"{scheme}://{shown}:{bound_port}"
         yield server
     finally:
         server.close()
@@ -121,6 +141,10 @@ class _CountingServer(web.Server):
     def connection_made(self, handler: web.RequestHandler, transport: asyncio.Transport) -> None:
         self.record.connections += 1
         super().connection_made(handler, transport)
+
+
+def _headers(request: web.BaseRequest) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 async def _read(request: web.BaseRequest, read_bytes: int | None) -> bytes | None:
