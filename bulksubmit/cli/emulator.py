@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bulksubmit.cli import KEY_VARIABLE, run_async
+from bulksubmit.emulator.switches import Switches
 from bulksubmit.service.endpoint import is_loopback
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class _Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         titles = {name: title for title, rates in _RATES.items() for name in rates}
+        titles |= dict.fromkeys(Switches.settings(), "What nobody knows of the service")
         groups: dict[str, list[tuple[str, str]]] = {}
         for param in self.get_params(ctx):
             row = param.get_help_record(ctx)
@@ -77,6 +79,32 @@ def _rate_options(command: Callable[..., None]) -> Callable[..., None]:
             option = click.option(flag, name, type=float, metavar="RATE", default=0.0, help=text)
             command = option(command)
     return command
+
+
+def _switch_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give the command one flag a switch."""
+    for name, settings in reversed(list(Switches.settings().items())):
+        kind = _kind(settings)
+        option = click.option(
+            f"--{name.replace('_', '-')}",
+            name,
+            type=kind,
+            metavar=None if isinstance(kind, click.Choice) else "NUMBER",
+            default=settings[0],
+            show_default=settings[0] is not None,
+            help=Switches.texts()[name],
+        )
+        command = option(command)
+    return command
+
+
+def _kind(settings: Sequence[object]) -> click.ParamType[Any]:
+    """What a switch with these settings takes."""
+    if isinstance(settings[-1], float):
+        return click.FloatRange(0.0)
+    if settings[0] is None:
+        return click.IntRange(0)
+    return click.Choice(settings)
 
 
 def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
@@ -150,29 +178,9 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
     help="Refuse larger bodies by a 413 with a page of HTML, as a proxy does.",
 )
 @click.option(
-    "--unknown-properties",
-    type=click.Choice(["task", "accept"]),
-    default="task",
-    show_default=True,
-    help="A task with a property that nobody knows fails with a clienterror, or is accepted.",
-)
-@click.option(
     "--run-tasks",
     is_flag=True,
     help="Tasks are complete at once, and so is a job whose onAllTasksComplete is terminatejob.",
-)
-@click.option(
-    "--auto-terminate-revocable",
-    is_flag=True,
-    help="A job can be patched from terminatejob to noaction; documented is that it cannot.",
-)
-@click.option(
-    "--hide-secrets",
-    is_flag=True,
-    help="Show tasks without the signatures of URLs and without registry passwords.",
-)
-@click.option(
-    "--throttled-adds", is_flag=True, help="429 and 503 add half of the tasks all the same."
 )
 @click.option(
     "--faults-everywhere",
@@ -180,6 +188,7 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
     help="The rates strike each operation, not only add collection.",
 )
 @_rate_options
+@_switch_options
 def emulator(
     *,
     host: str,
@@ -190,10 +199,7 @@ def emulator(
     account_key_file: Path | None,
     scenario: Path | None,
     seed: int,
-    unknown_properties: Literal["task", "accept"],
-    auto_terminate_revocable: bool,
-    hide_secrets: bool,
-    **options: Any,  # All that says what goes wrong: see _faults.
+    **options: Any,  # All that says what goes wrong, and how: see _faults and _switches.
 ) -> None:
     """Play the Azure Batch service on this machine, until interrupted.
 
@@ -209,9 +215,7 @@ def emulator(
         access=Access(account_name, base64.b64decode(key)),
         faults=_faults(options),
         phases=_phases(scenario),
-        unknown_properties=unknown_properties,
-        auto_terminate_final=not auto_terminate_revocable,
-        hide_secrets=hide_secrets,
+        switches=_switches(options),
     )
     job_ids = _create_jobs(service, jobs, job_files)
 
@@ -275,7 +279,6 @@ def _faults(options: Mapping[str, Any]) -> "Faults":
     try:
         return Faults(
             **{name: options[name] for name in names},
-            throttled_adds=options["throttled_adds"],
             run_tasks=options["run_tasks"],
             latency_s=options["latency_ms"] / 1000,
             slow_s=options["slow_ms"] / 1000,
@@ -285,6 +288,10 @@ def _faults(options: Mapping[str, Any]) -> "Faults":
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from error
+
+
+def _switches(options: Mapping[str, Any]) -> Switches:
+    return Switches(**{name: options[name] for name in Switches.settings()})
 
 
 def _phases(path: Path | None) -> "Sequence[Phase]":

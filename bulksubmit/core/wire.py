@@ -8,7 +8,7 @@ A task's body is checked once, when it is read, and never parsed or serialised a
 is its tasks' bytes, joined.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -218,15 +218,25 @@ class Failed(msgspec.Struct, frozen=True, gc=False):
 SentResult: TypeAlias = Added | Failed
 
 
-class _SentBodies(msgspec.Struct):
+class _SentBodies(msgspec.Struct, forbid_unknown_fields=True):
+    value: list[msgspec.Raw]
+
+
+class _SentAnything(msgspec.Struct):
     value: list[msgspec.Raw]
 
 
 _bodies_decoder = msgspec.json.Decoder(_SentBodies)
+_anything_decoder = msgspec.json.Decoder(_SentAnything)
+_members_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def decode_collection(body: bytes) -> list[bytes]:
-    """The tasks of a received collection, in its order, each without the white space around it.
+def decode_collection(body: bytes) -> tuple[list[bytes], Sequence[str]]:
+    """Take a received collection apart.
+
+    Returns:
+        The tasks in its order, each without the white space around it; and the names of what else
+        is there beside ``value``.
 
     Raises:
         WireError: if the body is not ``{"value": [object, ...]}`` in UTF-8. What the objects
@@ -236,11 +246,17 @@ def decode_collection(body: bytes) -> list[bytes]:
         body.decode()  # msgspec does not look into what it skips.
     except UnicodeDecodeError as error:
         raise WireError(str(error)) from error
-    bodies = [bytes(raw) for raw in _decode(_bodies_decoder, body).value]
+    unknown: Sequence[str] = ()
+    try:
+        found = _bodies_decoder.decode(body).value
+    except (msgspec.MsgspecError, RecursionError):
+        found = _decode(_anything_decoder, body).value
+        unknown = [name for name in _decode(_members_decoder, body) if name != "value"]
+    bodies = [bytes(raw) for raw in found]
     for place, each in enumerate(bodies):
         if not each.startswith(b"{"):
             raise WireError(f"Expected `object` - at `$.value[{place}]`")
-    return bodies
+    return bodies, unknown
 
 
 def to_ticks(now_s: float) -> int:

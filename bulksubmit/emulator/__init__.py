@@ -1,14 +1,19 @@
 """Plays the service: jobs, tasks and faults, over real HTTP or in process.
 
-The HTTP shell stands apart, in ``bulksubmit.emulator.server``: nothing here needs a network.
+The HTTP shell stands apart, in ``bulksubmit.emulator.server``: the service itself needs no network.
 """
 
-from bulksubmit.emulator.access import Access
-from bulksubmit.emulator.capacity import Capacity, Phase
-from bulksubmit.emulator.exchange import Answer, Call, Operation, Plan
-from bulksubmit.emulator.faults import Fault, Faults, TaskFault
-from bulksubmit.emulator.service import Service
-from bulksubmit.emulator.store import Job, JobState
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from bulksubmit.emulator.access import Access
+    from bulksubmit.emulator.capacity import Capacity, Phase
+    from bulksubmit.emulator.exchange import Answer, Call, Operation, Plan
+    from bulksubmit.emulator.faults import Fault, Faults, TaskFault
+    from bulksubmit.emulator.service import Service
+    from bulksubmit.emulator.store import Job, JobState
+    from bulksubmit.emulator.switches import Switches
 
 __all__ = [
     "Access",
@@ -23,5 +28,33 @@ __all__ = [
     "Phase",
     "Plan",
     "Service",
+    "Switches",
     "TaskFault",
 ]
+
+# A command line that only wants to know which switches there are need not wait for the rest.
+_IMPORTED_WHEN_USED = {
+    "Access": "access",
+    "Answer": "exchange",
+    "Call": "exchange",
+    "Capacity": "capacity",
+    "Fault": "faults",
+    "Faults": "faults",
+    "Job": "store",
+    "JobState": "store",
+    "Operation": "exchange",
+    "Phase": "capacity",
+    "Plan": "exchange",
+    "Service": "service",
+    "Switches": "switches",
+    "TaskFault": "faults",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used."""
+    if name not in _IMPORTED_WHEN_USED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_IMPORTED_WHEN_USED[name]}"), name)
+    globals()[name] = value
+    return value

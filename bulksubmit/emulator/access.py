@@ -27,12 +27,17 @@ class Access:
     key: bytes | None = field(default=None, repr=False)
     bearer: Callable[[str], bool] | None = field(default=None, repr=False)
 
-    def check(self, call: Call, *, now_s: float) -> None:
+    def check(self, call: Call, *, now_s: float, bad_token_status: int = 401) -> None:
         """Let a call through.
 
+        Args:
+            call: The request's head.
+            now_s: The time, as POSIX time.
+            bad_token_status: The HTTP status for a bad token.
+
         Raises:
-            ServiceError: 400 MissingRequiredHeader without an Authorization header, 401
-                AuthenticationFailed for a bad token, 403 AuthenticationFailed for all else.
+            ServiceError: 400 MissingRequiredHeader without an Authorization header, 403
+                AuthenticationFailed for all else but a bad token.
         """
         authorization = call.headers.get("authorization")
         if authorization is None:
@@ -43,7 +48,9 @@ class Access:
                 self._check_signature(self.key, call, credential.strip(), now_s)
             case "bearer" if self.bearer is not None:
                 if not self.bearer(credential.strip()):
-                    raise _unauthorized("The access token is invalid or has expired.")
+                    raise _unauthorized(
+                        "The access token is invalid or has expired.", bad_token_status
+                    )
             case _:
                 raise _denied(f"The account does not accept authentication by {scheme!r}.")
 
@@ -90,10 +97,10 @@ def _denied(detail: str) -> ServiceError:
     return ServiceError("AuthenticationFailed", {"AuthenticationErrorDetail": detail})
 
 
-def _unauthorized(detail: str) -> ServiceError:
+def _unauthorized(detail: str, status: int) -> ServiceError:
     return ServiceError(
         "AuthenticationFailed",
         {"AuthenticationErrorDetail": detail},
-        status=401,  # Not documented for Batch; azure-batch 15 takes it for one, like all of HTTP.
+        status=status,
         headers={"WWW-Authenticate": 'Bearer resource_id="https://batch.core.windows.net/"'},
     )

@@ -22,9 +22,17 @@ _ERRORS: dict[str, tuple[int, str]] = {
             "header is formed correctly including the signature."
         ),
     ),
+    "ConditionNotMet": (
+        412,
+        "The condition specified in the conditional header(s) was not met for a write operation.",
+    ),
     "InternalError": (
         500,
         "Server encountered an internal error. Please try again after some time.",
+    ),
+    "InvalidHeaderValue": (
+        400,
+        "The value provided for one of the HTTP headers was not in the correct format.",
     ),
     "InvalidPropertyValue": (
         400,
@@ -44,14 +52,12 @@ _ERRORS: dict[str, tuple[int, str]] = {
     "JobNotFound": (404, "The specified job does not exist."),
     "MissingContentLengthHeader": (411, "Content-Length header was not specified."),
     "MissingRequiredHeader": (400, "A required HTTP header was not specified."),
-    "MissingRequiredProperty": (
-        400,
-        "A required property was not specified in the request body.",
-    ),
+    "MissingRequiredProperty": (400, "A required property was not specified in the request body."),
     "MissingRequiredQueryParameter": (
         400,
         "A required query parameter was not specified in the request URI.",
     ),
+    "MultipleConditionHeadersNotSupported": (400, "Multiple condition headers are not supported."),
     "OperationInvalidForCurrentState": (
         409,
         "The operation being performed is not valid in the current state.",
@@ -63,15 +69,22 @@ _ERRORS: dict[str, tuple[int, str]] = {
     ),
     "ResourceNotFound": (404, "The specified resource does not exist."),
     "ServerBusy": (503, "The server is busy."),
+    "TaskCompleted": (409, "The specified task is already in a completed state."),
     "TaskDependencyListTooLong": (
         400,
         "The combined length of the task's dependencies is more than is permitted.",
     ),
     "TaskExists": (409, "The specified task already exists."),
+    "TaskNotCompleted": (409, "The specified task is not in a completed state."),
     "TaskNotFound": (404, "The specified task does not exist."),
+    "TaskSucceeded": (409, "The specified task has already completed successfully."),
     "TooManyRequests": (
         429,
         "Request failed as server encountered too many requests. Please try again.",
+    ),
+    "UnsupportedHeader": (
+        400,
+        "One of the HTTP headers specified in the request is not supported.",
     ),
     "UnsupportedHttpVerb": (405, "The resource doesn't support the specified HTTP verb."),
     "UnsupportedProperty": (
@@ -105,6 +118,12 @@ class ServiceError(Exception):
         self.status = status or _ERRORS[code][0]
         self.headers = headers or {}
         super().__init__(", ".join([code, *(f"{each.key}: {each.value}" for each in self.values)]))
+
+
+def bad_parameter(name: str, value: str, reason: str) -> ServiceError:
+    """The error for a query parameter's value."""
+    values = {"QueryParameterName": name, "QueryParameterValue": value, "Reason": reason}
+    return ServiceError("InvalidQueryParameterValue", values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,17 +167,33 @@ def make_guid(random: Random) -> str:
     return str(UUID(int=random.getrandbits(128), version=4))
 
 
-def job_created(stamp: Stamp, modified_ticks: int) -> Answer:
-    """201. DataServiceId and Location name ``job-1`` whatever the job's ID, as recorded."""
-    url = f"{stamp.origin}/jobs/job-1"
+def created(stamp: Stamp, path: str, modified_ticks: int) -> Answer:
+    """201 without a body.
+
+    Args:
+        stamp: What marks the answer.
+        path: Of what was created. Of a job it is ``/jobs/job-1`` whatever its ID, as recorded.
+        modified_ticks: When, in .NET ticks.
+    """
+    url = stamp.origin + path
     headers = {"DataServiceId": url, **_modified(modified_ticks), "Location": url}
     return _answer(stamp, 201, {**headers, "Transfer-Encoding": "chunked"})
 
 
-def job_changed(stamp: Stamp, job_id: str, modified_ticks: int) -> Answer:
-    """200 without a body, as recorded; here DataServiceId names the job itself."""
-    headers = {"DataServiceId": f"{stamp.origin}/jobs/{job_id}", **_modified(modified_ticks)}
-    return _answer(stamp, 200, {**headers, "Transfer-Encoding": "chunked"})
+def changed(stamp: Stamp, status: int, path: str, modified_ticks: int) -> Answer:
+    """An answer without a body; DataServiceId names what was changed, as recorded of a job."""
+    headers = {"DataServiceId": stamp.origin + path, **_modified(modified_ticks)}
+    return _bodiless(stamp, status, headers)
+
+
+def removed(stamp: Stamp, status: int) -> Answer:
+    """An answer without a body to what deletes; recorded for a job."""
+    return _bodiless(stamp, status, {})
+
+
+def unchanged(stamp: Stamp, modified_ticks: int) -> Answer:
+    """304: what is asked for is still what the client has."""
+    return _bodiless(stamp, 304, _modified(modified_ticks))
 
 
 def entity(stamp: Stamp, body: bytes, *, modified_ticks: int | None = None) -> Answer:
@@ -224,6 +259,12 @@ def _http_date(now_s: int) -> str:
 def _modified(ticks: int) -> dict[str, str]:
     last_modified_s = (ticks - to_ticks(0.0)) / TICKS_PER_S
     return {"ETag": etag(ticks), "Last-Modified": http_date(last_modified_s)}
+
+
+def _bodiless(stamp: Stamp, status: int, headers: Mapping[str, str]) -> Answer:
+    # RFC 9110: 204 and 304 have no body, and so say nothing of how it travels.
+    framing = {} if status in {204, 304} else {"Transfer-Encoding": "chunked"}
+    return _answer(stamp, status, {**headers, **framing})
 
 
 def _answer(stamp: Stamp, status: int, headers: Mapping[str, str], body: bytes = b"") -> Answer:

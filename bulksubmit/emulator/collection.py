@@ -1,7 +1,8 @@
 """Add collection: what becomes of each task, and what the answer says of it."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -12,11 +13,10 @@ from bulksubmit.core.partitioner import BYTES_MAX, TASKS_MAX
 from bulksubmit.core.taskcheck import Checker, Finding, JobFacts
 from bulksubmit.core.wire import Added, Failed, SentResult, WireError, decode_collection
 from bulksubmit.emulator.answers import ServiceError, Stamp
-from bulksubmit.emulator.faults import Fault, Faults, TaskFault, TaskScript
+from bulksubmit.emulator.faults import THROTTLING, Fault, Faults, TaskFault, TaskScript
 from bulksubmit.emulator.store import Job, JobState
+from bulksubmit.emulator.switches import Switches
 
-# Nobody documents these; the emulator has to choose.
-TOO_MANY_TASKS_CODE = "InvalidRequestBody"  # For more than TASKS_MAX; that it is a 400 is known.
 _CLOSED_CODES = {  # What a job that takes no tasks answers.
     JobState.DISABLING: "JobNotActive",
     JobState.DISABLED: "JobDisabled",
@@ -25,6 +25,8 @@ _CLOSED_CODES = {  # What a job that takes no tasks answers.
     JobState.COMPLETED: "JobCompleted",
     JobState.DELETING: "JobBeingDeleted",
 }
+
+_DISABLED = {JobState.DISABLING, JobState.DISABLED, JobState.ENABLING}
 
 # The service adds the tasks of a request in parallel: several have one moment in common.
 _TASKS_A_MOMENT = 2
@@ -38,40 +40,48 @@ _WHOLE = frozenset({Kind.NOT_JSON, Kind.NOT_A_TASK})
 _LAST_NAME = re.compile(r"([^.\[\]]*)(?:\[\d+\])*$")
 
 
-def parse_collection(body: bytes) -> list[bytes]:
+def parse_collection(body: bytes, switches: Switches) -> list[bytes]:
     """The tasks of a request's body, if the request as a whole is well.
 
     Raises:
-        ServiceError: RequestBodyTooLarge, InvalidRequestBody, or TOO_MANY_TASKS_CODE.
+        ServiceError: RequestBodyTooLarge, InvalidRequestBody, UnsupportedProperty, or what the
+            switches say for more than TASKS_MAX tasks and for none.
     """
     if len(body) > BYTES_MAX:
         raise ServiceError("RequestBodyTooLarge", {"MaxLimit": str(BYTES_MAX)})
     try:
-        tasks = decode_collection(body)
+        tasks, unknown = decode_collection(body)
     except WireError as error:
         raise ServiceError("InvalidRequestBody", {"Reason": str(error)}) from error
+    if unknown and switches.unknown_properties != "accept":
+        raise ServiceError("UnsupportedProperty", {"PropertyName": unknown[0]})
     if len(tasks) > TASKS_MAX:
         reason = f"The collection has {len(tasks)} tasks, more than {TASKS_MAX}"
-        raise ServiceError(TOO_MANY_TASKS_CODE, {"Reason": reason})
+        raise ServiceError(switches.too_many_tasks_code, {"Reason": reason})
+    if not tasks and switches.empty_collection == "refuse":
+        raise ServiceError("InvalidRequestBody", {"Reason": "The collection has no task"})
     return tasks
 
 
-def count_tasks(body: bytes) -> int:
+def count_tasks(body: bytes, switches: Switches) -> int:
     """How many tasks a request holds; none if the request as a whole is not well."""
     try:
-        return len(parse_collection(body))
+        return len(parse_collection(body, switches))
     except ServiceError:
         return 0
 
 
-def check_open(job: Job) -> None:
+def check_open(job: Job, switches: Switches) -> None:
     """Whether a job takes tasks.
 
     Raises:
         ServiceError: says why it does not.
     """
-    if job.state is not JobState.ACTIVE:
-        raise ServiceError(_CLOSED_CODES[job.state])
+    if job.state is JobState.ACTIVE:
+        return
+    if switches.disabled_job == "accept" and job.state in _DISABLED:
+        return
+    raise ServiceError(_CLOSED_CODES[job.state])
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +99,46 @@ class Looked:
     errors: dict[int, ServiceError]
 
 
-def look_at(bodies: Sequence[bytes], checker: Checker, job: Job) -> Looked:
+def look_at(bodies: Sequence[bytes], checker: Checker, job: Job, switches: Switches) -> Looked:
     """Look at tasks that are to be added to a job.
 
     Raises:
-        ServiceError: InvalidRequestBody, if one of them cannot even be read.
+        ServiceError: InvalidRequestBody, if one of them cannot even be read; whatever the
+            switches say is the whole request's fault.
     """
     checker.job = JobFacts(job.uses_task_dependencies, job.on_task_failure)
     ids, findings = checker.check(bodies)
-    errors = {index: _error_of(each) for index, each in findings.items() if each.invalid}
+    errors = {index: error_of(each) for index, each in findings.items() if each.invalid}
+    if switches.unknown_properties == "request":
+        for error in errors.values():
+            if error.code == "UnsupportedProperty":
+                raise error
+    if switches.task_bytes_max is not None:
+        for index, body in enumerate(bodies):
+            if len(body) > switches.task_bytes_max:
+                limit = {"MaxLimit": str(switches.task_bytes_max)}
+                errors.setdefault(index, ServiceError("RequestBodyTooLarge", limit))
+    if switches.duplicate_ids != "first":
+        errors |= _duplicates(ids, errors, whole=switches.duplicate_ids == "request")
     return Looked(bodies, ids, errors)
+
+
+def _duplicates(
+    ids: Sequence[str], errors: Mapping[int, ServiceError], *, whole: bool
+) -> dict[int, ServiceError]:
+    """An error for each task whose ID another one has as well, ignoring case."""
+    folded = [each.lower() for each in ids]
+    times = Counter(each for index, each in enumerate(folded) if index not in errors)
+    found = {}
+    for index, each in enumerate(folded):
+        if times[each] > 1 and index not in errors:
+            values = {"PropertyName": "id", "PropertyValue": ids[index]}
+            found[index] = ServiceError(
+                "InvalidPropertyValue", {**values, "Reason": "The ID is there more than once"}
+            )
+    if found and whole:
+        raise next(iter(found.values()))
+    return found
 
 
 @dataclass(slots=True)
@@ -110,6 +150,7 @@ class Adder:
         stamp: What marks the answer.
         faults: How often tasks go wrong.
         fault: What goes wrong with the request.
+        switches: How the service behaves where nobody knows.
         task_script: What goes wrong with which task; None for nothing.
         random: Where chance comes from.
     """
@@ -118,6 +159,7 @@ class Adder:
     stamp: Stamp
     faults: Faults
     fault: Fault | None
+    switches: Switches
     task_script: TaskScript | None
     random: Random
 
@@ -125,11 +167,10 @@ class Adder:
         """Add what can be added.
 
         Returns:
-            What the answer says, in its order. A task whose ID comes twice in one request gets
-            two results, the second TaskExists; nobody documents that.
+            What the answer says, in its order.
         """
         start_ticks = self.stamp.ticks
-        share_added = self.faults.share_added(self.fault)
+        share_added = share_added_by(self.fault, self.faults, self.switches)
         results = []
         for place in range(len(tasks.bodies)):
             if share_added < 1.0 and not self._by_chance(share_added):
@@ -165,7 +206,7 @@ class Adder:
 
     def _trouble(self, task_id: str) -> TaskFault | None:
         scripted = self.task_script(task_id) if self.task_script is not None else None
-        return scripted or TaskFault.draw(self.faults, self.random)
+        return scripted or TaskFault.draw(self.faults, self.switches.server_error_code, self.random)
 
     def _falsify(self, results: list[SentResult]) -> None:
         if self.fault is Fault.EXTRA:
@@ -188,7 +229,16 @@ class Adder:
         return self.random.random() < probability
 
 
-def _error_of(finding: Finding) -> ServiceError:
+def share_added_by(fault: Fault | None, faults: Faults, switches: Switches) -> float:
+    """How many of a collection's tasks are looked at, in a request with that fault."""
+    if fault in THROTTLING and switches.throttled_adds == "none":
+        return 0.0
+    if fault in THROTTLING or fault in {Fault.TIMED_OUT, Fault.BAD_GATEWAY}:
+        return faults.partial_share
+    return 1.0
+
+
+def error_of(finding: Finding) -> ServiceError:
     """What the service says of a task: of all that is wrong with it, the first.
 
     Raises:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from urllib.parse import parse_qsl, unquote
 
 from bulksubmit.emulator.faults import Fault
@@ -25,12 +25,24 @@ from bulksubmit.emulator.faults import Fault
 class Operation(StrEnum):
     """What can be asked of the service."""
 
+    ADD_TASK = "add_task"
     ADD_TASK_COLLECTION = "add_task_collection"
+    COUNT_TASKS = "count_tasks"
     CREATE_JOB = "create_job"
+    DELETE_JOB = "delete_job"
+    DELETE_TASK = "delete_task"
+    DISABLE_JOB = "disable_job"
+    ENABLE_JOB = "enable_job"
     GET_JOB = "get_job"
     GET_TASK = "get_task"
+    LIST_JOBS = "list_jobs"
     LIST_TASKS = "list_tasks"
     PATCH_JOB = "patch_job"
+    REACTIVATE_TASK = "reactivate_task"
+    TERMINATE_JOB = "terminate_job"
+    TERMINATE_TASK = "terminate_task"
+    UPDATE_JOB = "update_job"
+    UPDATE_TASK = "update_task"
     UNKNOWN_VERB = "unknown_verb"
     UNKNOWN_PATH = "unknown_path"
 
@@ -138,28 +150,55 @@ class Door(Protocol):
         """Answer a request; arguments as of ``Service.plan`` and ``Service.answer``."""
 
 
+_Verbs: TypeAlias = Mapping[str, Operation]
+
+# REST reference: what each verb does, by path.
+_JOBS_VERBS: _Verbs = {"GET": Operation.LIST_JOBS, "POST": Operation.CREATE_JOB}
+_JOB_VERBS: _Verbs = {
+    "DELETE": Operation.DELETE_JOB,
+    "GET": Operation.GET_JOB,
+    "PATCH": Operation.PATCH_JOB,
+    "PUT": Operation.UPDATE_JOB,
+}
+_JOB_ACTIONS: Mapping[str, _Verbs] = {
+    "addtaskcollection": {"POST": Operation.ADD_TASK_COLLECTION},
+    "disable": {"POST": Operation.DISABLE_JOB},
+    "enable": {"POST": Operation.ENABLE_JOB},
+    "taskcounts": {"GET": Operation.COUNT_TASKS},
+    "tasks": {"GET": Operation.LIST_TASKS, "POST": Operation.ADD_TASK},
+    "terminate": {"POST": Operation.TERMINATE_JOB},
+}
+_TASK_VERBS: _Verbs = {
+    "DELETE": Operation.DELETE_TASK,
+    "GET": Operation.GET_TASK,
+    "PUT": Operation.UPDATE_TASK,
+}
+_TASK_ACTIONS: Mapping[str, _Verbs] = {
+    "reactivate": {"POST": Operation.REACTIVATE_TASK},
+    "terminate": {"POST": Operation.TERMINATE_TASK},
+}
+
+
 @lru_cache(maxsize=1024)  # A client floods one URL.
 def parse_target(method: str, raw: str) -> Target:
     """Find the operation that a request line names. Path words are matched ignoring case."""
     path, _, query = raw.partition("?")
     parsed = tuple(parse_qsl(query, keep_blank_values=True))
     words = [unquote(word) for word in path.split("/")[1:]]
+    job_id, task_id = (*words[1:4:2], "", "")[:2]
+    verbs: _Verbs | None = None
     match [word.lower() for word in words]:
         case ["jobs"]:
-            return Target(_by_verb(method, POST=Operation.CREATE_JOB), path, parsed)
+            verbs = _JOBS_VERBS
         case ["jobs", _]:
-            operation = _by_verb(method, GET=Operation.GET_JOB, PATCH=Operation.PATCH_JOB)
-            return Target(operation, path, parsed, words[1])
-        case ["jobs", _, "addtaskcollection"]:
-            operation = _by_verb(method, POST=Operation.ADD_TASK_COLLECTION)
-            return Target(operation, path, parsed, words[1])
-        case ["jobs", _, "tasks"]:
-            return Target(_by_verb(method, GET=Operation.LIST_TASKS), path, parsed, words[1])
+            verbs = _JOB_VERBS
+        case ["jobs", _, action]:
+            verbs = _JOB_ACTIONS.get(action)
         case ["jobs", _, "tasks", _]:
-            operation = _by_verb(method, GET=Operation.GET_TASK)
-            return Target(operation, path, parsed, words[1], words[3])
-    return Target(Operation.UNKNOWN_PATH, path, parsed)
-
-
-def _by_verb(method: str, **operations: Operation) -> Operation:
-    return operations.get(method, Operation.UNKNOWN_VERB)
+            verbs = _TASK_VERBS
+        case ["jobs", _, "tasks", _, action]:
+            verbs = _TASK_ACTIONS.get(action)
+    if verbs is None:
+        return Target(Operation.UNKNOWN_PATH, path, parsed)
+    operation = verbs.get(method, Operation.UNKNOWN_VERB)
+    return Target(operation, path, parsed, job_id, task_id)

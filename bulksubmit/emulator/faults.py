@@ -43,6 +43,10 @@ THROTTLING = frozenset(
 )
 
 
+# No source names the codes of a ServerError; these are the natural ones.
+SERVER_ERROR_CODES = ("InternalError", "OperationTimedOut", "ServerBusy")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Faults:
     """How often each fault strikes, and how hard.
@@ -72,9 +76,8 @@ class Faults:
         server_error: A task is answered with ServerError and not added.
         server_error_added: A task is answered with ServerError, but it was added.
         missing_share: How many of the results the fault ``missing`` takes away.
-        partial_share: How many tasks are added by a request that is answered with a failure.
-        throttled_adds: 429 and 503 add ``partial_share`` of the tasks as well. Whether the
-            service's do is not documented; without this switch they add nothing.
+        partial_share: How many tasks are added by a request that is answered with a failure; by
+            one that is throttled only if the switch ``throttled_adds`` says so.
         retry_after_s: What Retry-After says.
         slow_s: See ``slow``.
         late_s: See ``late``.
@@ -108,7 +111,6 @@ class Faults:
     server_error_added: float = 0.0
     missing_share: float = 0.1
     partial_share: float = 0.5
-    throttled_adds: bool = False
     retry_after_s: int = 1
     slow_s: float = 1.0
     late_s: float = 1.0
@@ -134,14 +136,6 @@ class Faults:
         """Each fault of a request, and its probability."""
         for fault in Fault:
             yield fault, getattr(self, fault)
-
-    def share_added(self, fault: Fault | None) -> float:
-        """How many of a collection's tasks are looked at, in a request with that fault."""
-        if fault in THROTTLING and not self.throttled_adds:
-            return 0.0
-        if fault in THROTTLING or fault in {Fault.TIMED_OUT, Fault.BAD_GATEWAY}:
-            return self.partial_share
-        return 1.0
 
     def draw(self, random: Random) -> Fault | None:
         """Draw the fault that strikes one request."""
@@ -170,15 +164,15 @@ class TaskFault:
     values: tuple[ErrorDetail, ...] = ()
 
     @classmethod
-    def draw(cls, faults: Faults, random: Random) -> "TaskFault | None":
-        """Draw the fault that strikes one task."""
+    def draw(cls, faults: Faults, code: str, random: Random) -> "TaskFault | None":
+        """Draw the fault that strikes one task; the code is one, or ``any``."""
         if faults.server_error == faults.server_error_added == 0.0:
             return None
         at = random.random()
         if at >= faults.server_error + faults.server_error_added:
             return None
-        # No source names the codes of a ServerError; these are the natural ones.
-        code = random.choice(("InternalError", "OperationTimedOut", "ServerBusy"))
+        drawn = random.choice(SERVER_ERROR_CODES)
+        code = drawn if code == "any" else code
         return cls("ServerError", code, added=at >= faults.server_error)
 
 

@@ -55,6 +55,8 @@ _CHANGEABLE: dict[str, _Check] = {
     "poolInfo": _OBJECT,
     "priority": _number(-_PRIORITY_MAX, _PRIORITY_MAX),
 }
+# REST reference, JobUpdateParameter.
+_REPLACEABLE = {name: each for name, each in _CHANGEABLE.items() if name != "networkConfiguration"}
 # REST reference, JobAddParameter; the ID is checked apart.
 _CREATABLE = _CHANGEABLE | {
     "commonEnvironmentSettings": _LIST,
@@ -66,7 +68,7 @@ _CREATABLE = _CHANGEABLE | {
     "usesTaskDependencies": _BOOLEAN,
 }
 
-_UNCHANGEABLE_CODES = {  # What a job that takes no changes answers.
+UNCHANGEABLE_CODES = {  # What a job that takes no changes answers.
     JobState.TERMINATING: "JobBeingTerminated",
     JobState.COMPLETED: "JobCompleted",
     JobState.DELETING: "JobBeingDeleted",
@@ -152,16 +154,69 @@ def change_job(
             takes no changes.
     """
     properties = _checked(sent, _CHANGEABLE)
-    if job.state in _UNCHANGEABLE_CODES:
-        raise ServiceError(_UNCHANGEABLE_CODES[job.state])
+    _check_change(job, properties, same_pool=False, auto_terminate_final=auto_terminate_final)
+    job.change(properties, ticks=ticks)
+
+
+def replace_job(
+    job: Job, sent: Mapping[str, object], *, auto_terminate_final: bool, ticks: int
+) -> None:
+    """Put a job: what can be changed and is not given gets its default again.
+
+    The pool has to be given. It must be the one it has, unless the job is disabled: that the
+    same one may be given, other than in a patch, is inferred, as it is required.
+
+    Args:
+        job: Which.
+        sent: The job as it is to be.
+        auto_terminate_final: Refuse to take ``terminatejob`` back.
+        ticks: The time, in .NET ticks.
+
+    Raises:
+        ServiceError: as of ``change_job``, and MissingRequiredProperty.
+    """
+    properties = _checked(sent, _REPLACEABLE)
+    if "poolInfo" not in properties:
+        raise _missing("poolInfo")
+    same_pool = properties["poolInfo"] == job.properties.get("poolInfo")
+    _check_change(job, properties, same_pool=same_pool, auto_terminate_final=auto_terminate_final)
+    kept = {name: each for name, each in job.properties.items() if name not in _REPLACEABLE}
+    job.properties = kept
+    job.change(properties, ticks=ticks)
+
+
+def check_disabling(sent: Mapping[str, object]) -> None:
+    """Look at the body of Job - Disable.
+
+    Raises:
+        ServiceError: UnsupportedProperty, InvalidPropertyValue or MissingRequiredProperty.
+    """
+    known = {"disableTasks": _word("requeue", "terminate", "wait")}
+    if "disableTasks" not in _checked(sent, known):
+        raise _missing("disableTasks")
+
+
+def text_of(sent: Mapping[str, object], name: str) -> str:
+    """A text that a body may have, and nothing else; empty if it has none.
+
+    Raises:
+        ServiceError: UnsupportedProperty or InvalidPropertyValue.
+    """
+    return str(_checked(sent, {name: _TEXT}).get(name, ""))
+
+
+def _check_change(
+    job: Job, properties: Mapping[str, object], *, same_pool: bool, auto_terminate_final: bool
+) -> None:
+    if job.state in UNCHANGEABLE_CODES:
+        raise ServiceError(UNCHANGEABLE_CODES[job.state])
     # REST reference: only the pool of a disabled job changes. The code is inferred.
-    if "poolInfo" in properties and job.state is not JobState.DISABLED:
+    if "poolInfo" in properties and not same_pool and job.state is not JobState.DISABLED:
         raise ServiceError("OperationInvalidForCurrentState")
     wanted = str(properties.get("onAllTasksComplete", TERMINATE)).lower()
     if auto_terminate_final and job.on_all_tasks_complete == TERMINATE != wanted:
         reason = "The value may not be changed from terminatejob to noaction"
         raise _invalid("onAllTasksComplete", wanted, reason)
-    job.change(properties, ticks=ticks)
 
 
 def _checked(sent: Mapping[str, object], known: Mapping[str, _Check]) -> dict[str, object]:

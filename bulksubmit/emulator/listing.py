@@ -1,162 +1,130 @@
-"""List tasks: ``$filter`` on IDs, ``$select``, and pages.
+"""Lists: of a job's tasks and of the jobs, by ``$filter``, ``$select`` and pages."""
 
-Every condition on an ID is a range of IDs, or the two beside one; joined by ``and`` and ``or`` they
-are again a list of disjoint ranges. So a page seeks where it starts and reads on: it never walks
-over tasks that the filter leaves out, and ten million tasks make it no slower.
-"""
-
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
-from typing import TypeAlias
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
-from bulksubmit.emulator.answers import ServiceError
+from bulksubmit.emulator.answers import bad_parameter
 from bulksubmit.emulator.exchange import Target
-from bulksubmit.emulator.store import Job, StoredTask
+from bulksubmit.emulator.filters import Kind, Property, after, intersection, parse_filter
+from bulksubmit.emulator.store import Job, JobState, StoredTask, TaskEnd
+
+T = TypeVar("T")
 
 PAGE_MAX = 1000  # REST reference, maxresults: 1 to 1000, and 1000 if not given.
-
-Range: TypeAlias = tuple[str, str | None]  # From an ID on, up to but without another; None: no end.
-Ranges: TypeAlias = list[Range]  # Disjoint, ascending.
-
-_EVERYTHING: Ranges = [("", None)]
-_TEXT = r"'((?:[^']|'')*)'"
-_CONDITION = re.compile(
-    rf"\s*(?:startswith\(\s*id\s*,\s*{_TEXT}\s*\)|id\s+(eq|ne|ge|gt|le|lt)\s+{_TEXT})\s*"
-)
-_JOIN = re.compile(r"(?:and|or)\b")
+# A page that has looked at so many ends, however little passed; the next one goes on.
+_LOOKED_AT_MAX = 20 * PAGE_MAX
 
 # The recorded form. Clients are not to look inside; the odd characters, as recorded as well, see
 # to it that they hand it back unharmed.
 _SKIP_TOKEN_HEAD, _SKIP_TOKEN_TAIL = "WATV2:^/=", ":1$1"
 
 
-def list_tasks(
-    origin: str,
-    job: Job,
-    target: Target,
-    show: Callable[[StoredTask], Mapping[str, object]],
-) -> dict[str, object]:
+def _result(task: StoredTask) -> str | None:
+    words = {TaskEnd.SUCCEEDED: "success", TaskEnd.TERMINATED: "failure"}
+    return None if task.end is None else words[task.end]
+
+
+def _ran_ticks(task: StoredTask) -> int | None:
+    return task.state_ticks if task.end is TaskEnd.SUCCEEDED else None
+
+
+# Reference page "OData filters in Batch", List tasks: of a task with its folded ID. It has
+# lastModifiedTime where the entity has lastModified; both are taken.
+TASK_PROPERTIES: Mapping[str, Property[tuple[str, StoredTask]]] = {
+    "id": Property(Kind.ID, lambda item: item[0]),
+    "state": Property(Kind.WORD, lambda item: item[1].state),
+    "stateTransitionTime": Property(Kind.TIME, lambda item: item[1].state_ticks),
+    "creationTime": Property(Kind.TIME, lambda item: item[1].ticks),
+    "lastModified": Property(Kind.TIME, lambda item: item[1].modified_ticks),
+    "lastModifiedTime": Property(Kind.TIME, lambda item: item[1].modified_ticks),
+    "executionInfo/result": Property(Kind.WORD, lambda item: _result(item[1])),
+    "executionInfo/exitCode": Property(
+        Kind.NUMBER, lambda item: 0 if item[1].end is TaskEnd.SUCCEEDED else None
+    ),
+    "executionInfo/startTime": Property(Kind.TIME, lambda item: _ran_ticks(item[1])),
+    "executionInfo/endTime": Property(
+        Kind.TIME, lambda item: None if item[1].end is None else item[1].state_ticks
+    ),
+}
+
+
+def _pool_id(job: Job) -> str | None:
+    pool_info = job.properties.get("poolInfo")
+    pool_id = pool_info.get("poolId") if isinstance(pool_info, dict) else None
+    return pool_id.lower() if isinstance(pool_id, str) else None
+
+
+# The same page, List jobs.
+JOB_PROPERTIES: Mapping[str, Property[Job]] = {
+    "id": Property(Kind.ID, lambda job: job.id.lower()),
+    "state": Property(Kind.WORD, lambda job: job.state.value),
+    "stateTransitionTime": Property(Kind.TIME, lambda job: job.state_ticks),
+    "creationTime": Property(Kind.TIME, lambda job: job.created_ticks),
+    "lastModified": Property(Kind.TIME, lambda job: job.modified_ticks),
+    "executionInfo/startTime": Property(Kind.TIME, lambda job: job.created_ticks),
+    "executionInfo/endTime": Property(
+        Kind.TIME, lambda job: job.state_ticks if job.state is JobState.COMPLETED else None
+    ),
+    "executionInfo/poolId": Property(Kind.TEXT, _pool_id),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(Generic[T]):
+    """What can be listed.
+
+    Attributes:
+        properties: What it can be filtered by.
+        between: The folded IDs from one on, up to but without another (None: no end), ascending.
+        get: What has that folded ID; None if it is not to be seen.
+        show: It, as the page is to have it.
+    """
+
+    properties: Mapping[str, Property[T]]
+    between: Callable[[str, str | None], Iterator[str]]
+    get: Callable[[str], T | None]
+    show: Callable[[T], Mapping[str, object]]
+
+
+def list_page(origin: str, target: Target, listed: Listed[T]) -> dict[str, object]:
     """One page: ``value`` and, unless it is the last one, ``odata.nextLink``.
 
     Args:
         origin: The service's own URL, without a slash at its end.
-        job: Whose tasks.
         target: The request line.
-        show: A task as the page is to have it.
+        listed: What there is.
 
     Raises:
         ServiceError: InvalidQueryParameterValue.
     """
     size = _page_size(target.parameter("maxresults"))
-    ranges = parse_filter(target.parameter("$filter"))
+    wanted = parse_filter(target.parameter("$filter"), listed.properties)
+    ranges = wanted.ranges
     token = target.parameter("$skiptoken")
     if token is not None:
-        ranges = _intersection(ranges, [(_after(_last_id(token)), None)])
-    ids = list(islice(_ids(job, ranges), size + 1))
-    page: dict[str, object] = {"value": [show(_task(job, each)) for each in ids[:size]]}
-    if len(ids) > size:
-        page["odata.nextLink"] = _next_link(origin, target, ids[size - 1])
+        ranges = intersection(ranges, [(after(_last_id(token)), None)])
+    value: list[Mapping[str, object]] = []
+    page: dict[str, object] = {"value": value}
+    last_id, looked_at = "", 0
+    for item_id in (each for low, high in ranges for each in listed.between(low, high)):
+        if len(value) == size or looked_at == _LOOKED_AT_MAX:
+            page["odata.nextLink"] = _next_link(origin, target, last_id)
+            break
+        last_id, looked_at = item_id, looked_at + 1
+        item = listed.get(item_id)
+        if item is not None and (wanted.exact or wanted.test(item)):
+            value.append(listed.show(item))
     return page
 
 
-def parse_filter(text: str | None) -> Ranges:
-    """The ranges of folded IDs that a ``$filter`` lets through; all of them if it is None.
-
-    ``and`` binds closer than ``or``. Of what the service can filter by there is the ID alone, and
-    no parentheses.
-
-    Raises:
-        ServiceError: InvalidQueryParameterValue.
-    """
-    if text is None:
-        return _EVERYTHING
-    alternatives: list[Range] = []
-    current = _EVERYTHING
-    at = 0
-    while True:
-        condition = _CONDITION.match(text, at)
-        if condition is None:
-            reason = f"a condition on id is expected at position {at}"
-            raise bad_parameter("$filter", text, reason)
-        current = _intersection(current, _ranges(condition))
-        at = condition.end()
-        if at == len(text):
-            return _union([*alternatives, *current])
-        join = _JOIN.match(text, at)
-        if join is None:
-            raise bad_parameter("$filter", text, f"'and' or 'or' is expected at position {at}")
-        if join[0] == "or":
-            alternatives += current
-            current = _EVERYTHING
-        at = join.end()
-
-
-def bad_parameter(name: str, value: str, reason: str) -> ServiceError:
-    """The error for a query parameter's value."""
-    values = {"QueryParameterName": name, "QueryParameterValue": value, "Reason": reason}
-    return ServiceError("InvalidQueryParameterValue", values)
-
-
-def _ranges(condition: re.Match[str]) -> Ranges:
-    prefix, operator, text = condition.groups()
-    value = (prefix if text is None else text).replace("''", "'").lower()
-    match operator:
-        case None:
-            return [(value, value + "\U0010ffff")]
-        case "eq":
-            return [(value, _after(value))]
-        case "ne":
-            return [("", value), (_after(value), None)]
-        case "ge":
-            return [(value, None)]
-        case "gt":
-            return [(_after(value), None)]
-        case "le":
-            return [("", _after(value))]
-        case _:
-            return [("", value)]
-
-
-def _after(task_id: str) -> str:
-    """The least text above an ID."""
-    return task_id + "\0"
-
-
-def _intersection(ours: Ranges, theirs: Ranges) -> Ranges:
-    both = []
-    for our_low, our_high in ours:
-        for their_low, their_high in theirs:
-            low = max(our_low, their_low)
-            highs = [high for high in (our_high, their_high) if high is not None]
-            high = min(highs, default=None)
-            if high is None or low < high:
-                both.append((low, high))
-    return both
-
-
-def _union(ranges: Iterable[Range]) -> Ranges:
-    joined: Ranges = []
-    for low, high in sorted(ranges, key=lambda each: each[0]):
-        if joined and (joined[-1][1] is None or low <= joined[-1][1]):
-            last_low, last_high = joined[-1]
-            end = None if last_high is None or high is None else max(last_high, high)
-            joined[-1] = (last_low, end)
-        else:
-            joined.append((low, high))
-    return joined
-
-
-def _ids(job: Job, ranges: Ranges) -> Iterator[str]:
-    for low, high in ranges:
-        yield from job.task_ids(low, high)
-
-
-def _task(job: Job, task_id: str) -> StoredTask:
-    task = job.task(task_id)
-    assert task is not None, "the list and the tasks are one"
-    return task
+def select(members: Mapping[str, object], names: str | None) -> Mapping[str, object]:
+    """The members that ``$select`` names, separated by commas; None for all. Their order stays."""
+    if names is None:
+        return members
+    wanted = {name.strip() for name in names.split(",")}
+    return {name: value for name, value in members.items() if name in wanted}
 
 
 def _page_size(text: str | None) -> int:
@@ -180,7 +148,7 @@ def _last_id(token: str) -> str:
 
 
 def _next_link(origin: str, target: Target, last_id: str) -> str:
-    kept = [(name, value) for name, value in target.query if name != "$skiptoken"]
+    kept = [(name, value) for name, value in target.query if name.lower() != "$skiptoken"]
     query = urlencode(kept, safe="$,()'", quote_via=quote)
     token = f"{_SKIP_TOKEN_HEAD}{last_id}{_SKIP_TOKEN_TAIL}"
     return f"{origin}{target.path}?{query}&$skiptoken={token}"

@@ -164,7 +164,7 @@ async def _read(request: web.BaseRequest, read_bytes: int | None) -> bytes | Non
 
 async def _send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     response = web.StreamResponse(status=answer.status, headers=answer.headers)
-    if "Content-Length" not in answer.headers:
+    if "Transfer-Encoding" in answer.headers:
         response.enable_chunked_encoding()
     body = answer.body if answer.cut_at is None else answer.body[: answer.cut_at]
     try:

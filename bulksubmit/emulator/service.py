@@ -3,34 +3,40 @@
 See ``exchange`` for the order in which a shell goes through a request.
 """
 
+import gzip
+import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from random import Random
-from typing import Literal, Protocol
+from typing import Protocol
 
-from bulksubmit.core.taskcheck import Checker
-from bulksubmit.core.wire import API_VERSION, encode_entity, encode_results, to_ticks
 from bulksubmit.emulator import answers
 from bulksubmit.emulator.access import Access
-from bulksubmit.emulator.answers import ServiceError, Stamp
+from bulksubmit.emulator.account import Account
+from bulksubmit.emulator.answers import ServiceError, Stamp, bad_parameter
 from bulksubmit.emulator.capacity import Bottleneck, Phase
-from bulksubmit.emulator.collection import (
-    Adder,
-    check_open,
-    count_tasks,
-    look_at,
-    parse_collection,
-)
+from bulksubmit.emulator.collection import count_tasks, share_added_by
 from bulksubmit.emulator.exchange import Answer, Call, Operation, Plan, parse_target
 from bulksubmit.emulator.faults import THROTTLING, Fault, Faults, TaskScript
-from bulksubmit.emulator.jobs import change_job, check_job_id, properties_of, read_object
-from bulksubmit.emulator.listing import bad_parameter, list_tasks
+from bulksubmit.emulator.operations import Operations
 from bulksubmit.emulator.record import Record, Seen
-from bulksubmit.emulator.shapes import select, show_job, show_task
-from bulksubmit.emulator.store import Job, StoredTask
+from bulksubmit.emulator.store import Job
+from bulksubmit.emulator.switches import Switches
 
-API_VERSIONS = frozenset({API_VERSION, "2025-06-01"})
+# All that came before differ in what taskcounts answers. What later versions brought to tasks is
+# taken from clients of any version.
+API_VERSIONS = (
+    "2020-09-01.12.0",
+    "2021-06-01.14.0",
+    "2022-01-01.15.0",
+    "2022-10-01.16.0",
+    "2023-05-01.17.0",
+    "2023-11-01.18.0",
+    "2024-02-01.19.0",
+    "2024-07-01.20.0",
+    "2025-06-01",
+)
 
 _EPOCH_S = 1_735_689_600.0  # The first moment of 2025, for jobs whose age is of no interest.
 
@@ -62,9 +68,7 @@ class Service:
         script: "Script | Iterable[Fault | Answer | None] | None" = None,
         task_script: TaskScript | None = None,
         phases: Sequence[Phase] = (),
-        unknown_properties: Literal["task", "accept"] = "task",
-        auto_terminate_final: bool = True,
-        hide_secrets: bool = False,
+        switches: Switches | None = None,
         scheme: str = "http",
     ) -> None:
         """Open an account without jobs.
@@ -77,12 +81,7 @@ class Service:
                 collection requests, one each.
             task_script: What goes wrong with which task.
             phases: How much it can do, and when; none for as much as there is.
-            unknown_properties: What a task's unknown property leads to: an error of that
-                ``task``, or nothing. What the service does is not documented.
-            auto_terminate_final: A job whose onAllTasksComplete is terminatejob cannot be
-                patched to noaction, as the REST reference says.
-            hide_secrets: Tasks are shown without registry.password, and URLs without their
-                signatures. Whether the service gives these back is not documented.
+            switches: How it behaves where nobody knows; by default as is likelier.
             scheme: Of the URLs in the answers.
         """
         self.record = Record()
@@ -92,12 +91,20 @@ class Service:
         self._script = None if script is None else _as_script(script)
         self._task_script = task_script
         self._bottleneck = Bottleneck(phases) if phases else None
-        self._checker = Checker(allow_unknown=unknown_properties == "accept")
-        self._auto_terminate_final = auto_terminate_final
-        self._hide_secrets = hide_secrets
         self._scheme = scheme
-        self._jobs: dict[str, Job] = {}
+        self._account = Account()
+        self.switches = switches or Switches()
         self._calls: Counter[Operation] = Counter()
+
+    @property
+    def switches(self) -> Switches:
+        """How it behaves where nobody knows; may be replaced at any time."""
+        return self._switches
+
+    @switches.setter
+    def switches(self, switches: Switches) -> None:
+        self._switches = switches
+        self._operations = Operations(self._account, switches, self._random)
 
     def create_job(
         self,
@@ -118,14 +125,8 @@ class Service:
         Raises:
             ServiceError: if the ID is taken or not a valid one, or a property is not.
         """
-        checked = properties_of({"poolInfo": {"poolId": "pool"}} | dict(properties or {}))
-        if check_job_id(job_id).lower() in self._jobs:
-            raise ServiceError("JobExists")
-        ticks = to_ticks(now_s)
-        job = Job(job_id, ticks, checked, modified_ticks=ticks)
-        job.complete_if_done(ticks=ticks)
-        self._jobs[job_id.lower()] = job
-        return job
+        given = {"poolInfo": {"poolId": "pool"}} | dict(properties or {})
+        return self._account.create(job_id, given, now_s=now_s)
 
     def job(self, job_id: str) -> Job:
         """The job of that ID, ignoring case: to set its state, to look at its tasks.
@@ -133,10 +134,11 @@ class Service:
         Raises:
             ServiceError: JobNotFound.
         """
-        try:
-            return self._jobs[job_id.lower()]
-        except KeyError:
-            raise ServiceError("JobNotFound") from None
+        return self._account.job(job_id)
+
+    def jobs(self) -> Iterator[Job]:
+        """All jobs, in the order in which they were created."""
+        return iter(self._account)
 
     def plan(self, method: str, target: str, headers: Mapping[str, str], *, now_s: float) -> Plan:
         """Take in the head of a request and say what is to be done with it.
@@ -185,7 +187,9 @@ class Service:
             or plan.fault in THROTTLING
         ):
             return plan
-        turn = self._bottleneck.take(count_tasks(body), len(body), now_s=now_s, random=self._random)
+        turn = self._bottleneck.take(
+            count_tasks(body, self._switches), len(body), now_s=now_s, random=self._random
+        )
         after_s = plan.process_after_s + turn.after_s
         if turn.fault is None:
             share = turn.capacity.server_error
@@ -222,92 +226,32 @@ class Service:
 
     def _perform(self, plan: Plan, body: bytes, stamp: Stamp) -> tuple[Answer, int]:
         failure = answers.failure(stamp, plan.fault, self.faults)
-        if failure is not None and self.faults.share_added(plan.fault) == 0.0:
+        if failure is not None and self._share_added(plan.fault) == 0.0:
             return failure, 0
         proxy_bytes_max = self.faults.proxy_bytes_max
         if proxy_bytes_max is not None and len(body) > proxy_bytes_max:
             return answers.page(stamp, 413, "413 Request Entity Too Large"), 0
         if self._access is not None:
-            self._access.check(plan.call, now_s=stamp.now_s)
-        _check_head(plan.call)
+            status = self._switches.expired_token_status
+            self._access.check(plan.call, now_s=stamp.now_s, bad_token_status=status)
+        _check_head(plan.call, self._switches)
+        body = _unpacked(plan.call, body, self._switches)
         if plan.call.operation is Operation.ADD_TASK_COLLECTION:
             answer, tasks = self._add_collection(plan, body, stamp)
         else:
-            answer, tasks = self._other(plan.call, body, stamp), 0
+            answer, tasks = self._operations.perform(plan.call, body, stamp), 0
         return failure or answer, tasks
 
-    def _other(self, call: Call, body: bytes, stamp: Stamp) -> Answer:
-        match call.operation:
-            case Operation.CREATE_JOB:
-                return self._create_job(body, stamp)
-            case Operation.GET_JOB:
-                return self._get_job(call, stamp)
-            case Operation.PATCH_JOB:
-                return self._patch_job(call, body, stamp)
-            case Operation.GET_TASK:
-                return self._get_task(call, stamp)
-            case Operation.LIST_TASKS:
-                return self._list_tasks(call, stamp)
-            case Operation.UNKNOWN_VERB:
-                raise ServiceError("UnsupportedHttpVerb")
-            case _:
-                raise ServiceError("ResourceNotFound")
-
     def _add_collection(self, plan: Plan, body: bytes, stamp: Stamp) -> tuple[Answer, int]:
-        tasks = parse_collection(body)
-        job = self.job(plan.call.target.job_id)
         faults = self.faults
         if plan.server_error:
             share = min(1.0 - faults.server_error_added, faults.server_error + plan.server_error)
             faults = replace(faults, server_error=share)
-        adder = Adder(job, stamp, faults, plan.fault, self._task_script, self._random)
-        check_open(job)
-        results = adder.add(look_at(tasks, self._checker, job))
-        return answers.entity(stamp, encode_results(stamp.origin, job.id, results)), len(tasks)
+        script = self._task_script
+        return self._operations.add_collection(plan, body, stamp, faults=faults, task_script=script)
 
-    def _create_job(self, body: bytes, stamp: Stamp) -> Answer:
-        sent = read_object(body)
-        job_id = check_job_id(sent.get("id"))
-        job = self.create_job(job_id, now_s=stamp.now_s, properties=properties_of(sent))
-        return answers.job_created(stamp, job.modified_ticks)
-
-    def _get_job(self, call: Call, stamp: Stamp) -> Answer:
-        job = self.job(call.target.job_id)
-        members = select(show_job(stamp.origin, job), call.target.parameter("$select"))
-        body = encode_entity(stamp.origin, "jobs/@Element", members)
-        return answers.entity(stamp, body, modified_ticks=job.modified_ticks)
-
-    def _patch_job(self, call: Call, body: bytes, stamp: Stamp) -> Answer:
-        job = self.job(call.target.job_id)
-        final = self._auto_terminate_final
-        change_job(job, read_object(body), auto_terminate_final=final, ticks=stamp.ticks)
-        return answers.job_changed(stamp, job.id, job.modified_ticks)
-
-    def _get_task(self, call: Call, stamp: Stamp) -> Answer:
-        job = self.job(call.target.job_id)
-        task = job.task(call.target.task_id)
-        if task is None:
-            raise ServiceError("TaskNotFound")
-        members = self._show(job, call, stamp)(task)
-        body = encode_entity(stamp.origin, "tasks/@Element", members)
-        return answers.entity(stamp, body, modified_ticks=task.ticks)
-
-    def _list_tasks(self, call: Call, stamp: Stamp) -> Answer:
-        job = self.job(call.target.job_id)
-        members = list_tasks(stamp.origin, job, call.target, self._show(job, call, stamp))
-        return answers.entity(stamp, encode_entity(stamp.origin, "tasks", members))
-
-    def _show(
-        self, job: Job, call: Call, stamp: Stamp
-    ) -> Callable[[StoredTask], Mapping[str, object]]:
-        """How a call wants to see a job's tasks."""
-        names = call.target.parameter("$select")
-
-        def show(task: StoredTask) -> Mapping[str, object]:
-            members = show_task(stamp.origin, job, task, hide_secrets=self._hide_secrets)
-            return select(members, names)
-
-        return show
+    def _share_added(self, fault: Fault | None) -> float:
+        return share_added_by(fault, self.faults, self._switches)
 
     def _draw_fault(self, call: Call) -> Fault | None:
         if call.operation is Operation.ADD_TASK_COLLECTION or self.faults.everywhere:
@@ -346,7 +290,7 @@ class Service:
         self.record.add(Seen(now_s, operation, status, plan.fault, body_bytes, tasks, name))
 
 
-def _check_head(call: Call) -> None:
+def _check_head(call: Call, switches: Switches) -> None:
     version = call.target.parameter("api-version")
     if version is None:
         values = {"QueryParameterName": "api-version"}
@@ -354,11 +298,26 @@ def _check_head(call: Call) -> None:
     if version not in API_VERSIONS:
         raise ServiceError("UnsupportedRequestVersion", {"Reason": f"api-version={version}"})
     timeout = call.target.parameter("timeout")
-    # Whether zero and less are refused is not documented.
-    if timeout is not None and not (timeout.isascii() and timeout.isdigit() and int(timeout) > 0):
+    if timeout is not None and not (timeout.isascii() and timeout.isdigit()):
+        raise bad_parameter("timeout", timeout, "Timeout must be a number of seconds")
+    if timeout is not None and int(timeout) == 0 and switches.zero_timeout == "refuse":
         raise bad_parameter("timeout", timeout, "Timeout must be a positive number of seconds")
-    if call.method in {"PATCH", "POST"} and "content-length" not in call.headers:
+    if call.method in {"PATCH", "POST", "PUT"} and "content-length" not in call.headers:
         raise ServiceError("MissingContentLengthHeader")
+
+
+def _unpacked(call: Call, body: bytes, switches: Switches) -> bytes:
+    """The body as it was before the client packed it."""
+    coding = call.headers.get("content-encoding", "identity").strip().lower()
+    if coding == "identity":
+        return body
+    values = {"HeaderName": "Content-Encoding", "HeaderValue": coding}
+    if coding != "gzip" or switches.gzip_bodies == "refuse":
+        raise ServiceError("UnsupportedHeader", values)
+    try:
+        return gzip.decompress(body)
+    except (OSError, EOFError, zlib.error):
+        raise ServiceError("InvalidRequestBody", values) from None
 
 
 def _as_script(given: "Script | Iterable[Fault | Answer | None]") -> Script:

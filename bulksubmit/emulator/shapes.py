@@ -11,10 +11,17 @@ from bulksubmit.core.taskspec import ContainerRegistry, TaskAddParameter
 from bulksubmit.core.taskterms import Definition, FieldKind, OutputFileUploadCondition
 from bulksubmit.core.wire import etag, timestamp
 from bulksubmit.emulator.answers import ServiceError
-from bulksubmit.emulator.store import Job, JobState, StoredTask
+from bulksubmit.emulator.store import Job, JobState, StoredTask, TaskEnd
 
 _NO_LIMIT = "P10675199DT2H48M5.4775807S"  # The largest .NET TimeSpan, as recorded.
 _NO_CONSTRAINTS = {"maxWallClockTime": _NO_LIMIT, "maxTaskRetryCount": 0}
+
+# "Batch Status and Error Codes", task scheduling errors; the message as clients have seen it.
+_ENDED = {
+    "category": "UserError",
+    "code": "TaskEnded",
+    "message": "Task Was Ended by User Request",
+}
 
 # The service's own spelling, where it is not the reference's. TaskSuccess is recorded, the other
 # two are inferred from it.
@@ -28,6 +35,7 @@ _SPELLING: dict[Enum, str] = {
 def show_job(origin: str, job: Job) -> dict[str, object]:
     """A CloudJob, its members in the recorded order."""
     created, modified = timestamp(job.created_ticks), timestamp(job.modified_ticks)
+    changed = timestamp(job.state_ticks or job.created_ticks)
     sent = dict(job.properties)
     pool_info = sent.pop("poolInfo", {})
     pool_id = pool_info.get("poolId") if isinstance(pool_info, dict) else None
@@ -38,7 +46,8 @@ def show_job(origin: str, job: Job) -> dict[str, object]:
         "lastModified": modified,
         "creationTime": created,
         "state": job.state.value,
-        "stateTransitionTime": created,
+        "stateTransitionTime": changed,
+        **_before(job.previous_state, job.previous_ticks or job.created_ticks),
         "priority": sent.pop("priority", 0),
         "maxParallelTasks": sent.pop("maxParallelTasks", -1),
         "usesTaskDependencies": sent.pop("usesTaskDependencies", False),
@@ -47,8 +56,7 @@ def show_job(origin: str, job: Job) -> dict[str, object]:
     }
     execution = {"startTime": created, "poolId": pool_id}
     if job.state is JobState.COMPLETED:
-        head["stateTransitionTime"] = modified
-        execution |= {"endTime": modified, "terminateReason": "AllTasksCompleted"}
+        execution |= {"endTime": changed, "terminateReason": job.end_reason}
     sent.pop("onAllTasksComplete", None)
     sent.pop("onTaskFailure", None)
     tail = {
@@ -80,18 +88,20 @@ def show_task(
     except orjson.JSONDecodeError as error:
         raise ServiceError("InternalError") from error
     _respell(sent, TaskAddParameter, hide_secrets=hide_secrets)
-    created = timestamp(task.ticks)
+    if task.change is not None and task.change.constraints:
+        sent["constraints"] = orjson.loads(task.change.constraints)
     task_id = sent.pop("id")
     head: dict[str, object] = {"id": task_id}
     if "displayName" in sent:
         head["displayName"] = sent.pop("displayName")
-    state, execution = _progress(task, created)
     head |= {
         "url": f"{origin}/jobs/{job.id}/tasks/{task_id}",
-        "eTag": etag(task.ticks),
-        "creationTime": created,
-        "lastModified": created,
-        **state,
+        "eTag": etag(task.modified_ticks),
+        "creationTime": timestamp(task.ticks),
+        "lastModified": timestamp(task.modified_ticks),
+        "state": task.state,
+        "stateTransitionTime": timestamp(task.state_ticks),
+        **(_before(task.change.previous_state, task.change.previous_ticks) if task.change else {}),
         "commandLine": sent.pop("commandLine"),
     }
     auto_user = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
@@ -100,18 +110,10 @@ def show_task(
         "userIdentity": sent.pop("userIdentity", None) or auto_user,
         "constraints": _filled(limits, sent.pop("constraints", None)),
         "requiredSlots": sent.pop("requiredSlots", None) or 1,
-        "executionInfo": execution,
+        "executionInfo": _execution(task),
     }
     members = head | sent | tail
     return {name: value for name, value in members.items() if value is not None}
-
-
-def select(members: Mapping[str, object], names: str | None) -> Mapping[str, object]:
-    """The members that ``$select`` names, separated by commas; None for all. Their order stays."""
-    if names is None:
-        return members
-    wanted = {name.strip() for name in names.split(",")}
-    return {name: value for name, value in members.items() if name in wanted}
 
 
 def _filled(defaults: Mapping[str, object], sent: object) -> dict[str, object]:
@@ -119,19 +121,24 @@ def _filled(defaults: Mapping[str, object], sent: object) -> dict[str, object]:
     return {**defaults, **{name: value for name, value in given.items() if value is not None}}
 
 
-def _progress(task: StoredTask, created: str) -> tuple[dict[str, object], dict[str, object]]:
-    """A task's state and executionInfo; a task runs in no time."""
+def _before(state: str | None, ticks: int) -> dict[str, object]:
+    """What a job's or task's state was before, and since when; nothing if it never changed."""
+    if not state:
+        return {}
+    return {"previousState": state, "previousStateTransitionTime": timestamp(ticks)}
+
+
+def _execution(task: StoredTask) -> dict[str, object]:
     counts: dict[str, object] = {"retryCount": 0, "requeueCount": 0}
-    if not task.completed:
-        return {"state": "active", "stateTransitionTime": created}, counts
-    state: dict[str, object] = {
-        "state": "completed",
-        "stateTransitionTime": created,
-        "previousState": "running",
-        "previousStateTransitionTime": created,
-    }
-    times = {"startTime": created, "endTime": created}
-    return state, {**times, "exitCode": 0, **counts, "result": "success"}
+    ended = timestamp(task.state_ticks)
+    match task.end:
+        case None:
+            return counts
+        case TaskEnd.SUCCEEDED:
+            times = {"startTime": ended, "endTime": ended}  # It runs in no time.
+            return {**times, "exitCode": 0, **counts, "result": "success"}
+        case TaskEnd.TERMINATED:
+            return {"endTime": ended, "failureInfo": _ENDED, **counts, "result": "failure"}
 
 
 def _respell(sent: object, definition: type[Definition], *, hide_secrets: bool) -> None:

@@ -2,10 +2,12 @@
 
 A task is two objects: its folded ID and one bytes object, the time of its creation followed by
 its body as received. Both hang in one dict, and the ID once more in the sorted runs of the list.
-No task ever runs: it is active until someone says that it is complete.
+What happens to a task afterwards is kept apart, for the few to which something does. No task ever
+runs: it is active until someone says that it is complete.
 """
 
 from bisect import bisect_left
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -13,9 +15,12 @@ from heapq import merge
 
 import msgspec
 
+from bulksubmit.core.wire import TICKS_PER_S
+
 _TICKS_BYTES = 8
 _COMPLETED = 1 << 63  # Ticks stay far below it, so it is free to say that the task is complete.
-
+COUNTS_KEPT_S = 120  # How far counts can be asked for in the past; recorded is a lag below 13 s.
+_COUNTS_APART_TICKS = TICKS_PER_S // 20
 
 TERMINATE = "terminatejob"  # REST reference, OnAllTasksComplete.
 
@@ -32,18 +37,74 @@ class JobState(StrEnum):
     DELETING = "deleting"
 
 
+class TaskEnd(StrEnum):
+    """How a task came to its end."""
+
+    SUCCEEDED = "succeeded"  # It ran, in no time, with exit code 0.
+    TERMINATED = "terminated"  # Someone ended it before it ran.
+
+
+class Change(msgspec.Struct, frozen=True, gc=False):
+    """What happened to a task after it was added.
+
+    Attributes:
+        ticks: When, the last time, in .NET ticks.
+        end: How it came to its end; None while it is active.
+        state_ticks: When its state changed.
+        previous_state: What its state was before; empty if it never changed.
+        previous_ticks: Since when it had been that.
+        constraints: A JSON object that took the place of those it was sent with; empty if none
+            did.
+    """
+
+    ticks: int
+    end: TaskEnd | None
+    state_ticks: int
+    previous_state: str = ""
+    previous_ticks: int = 0
+    constraints: bytes = b""
+
+
 class StoredTask(msgspec.Struct, frozen=True, gc=False):
     """A task that exists.
 
     Attributes:
         ticks: When it was added, in .NET ticks.
         body: Its JSON, as it was sent.
-        completed: Whether it has run, in no time and with success.
+        change: What happened to it since; None for nothing.
     """
 
     ticks: int
     body: bytes
-    completed: bool = False
+    change: Change | None = None
+
+    @property
+    def end(self) -> TaskEnd | None:
+        """How it came to its end; None while it is active."""
+        return None if self.change is None else self.change.end
+
+    @property
+    def state(self) -> str:
+        """TaskState, as the REST reference spells it."""
+        return "active" if self.end is None else "completed"
+
+    @property
+    def modified_ticks(self) -> int:
+        """When it was last changed, or added."""
+        return self.ticks if self.change is None else self.change.ticks
+
+    @property
+    def state_ticks(self) -> int:
+        """Since when it has its state."""
+        return self.ticks if self.change is None else self.change.state_ticks
+
+
+class Counts(msgspec.Struct, frozen=True, gc=False):
+    """How many tasks, or slots of nodes that tasks need, are in which state."""
+
+    active: int = 0
+    succeeded: int = 0
+    failed: int = 0
 
 
 class SortedIds:
@@ -57,6 +118,7 @@ class SortedIds:
     def __init__(self) -> None:
         self._fresh: list[str] = []
         self._runs: list[list[str]] = []
+        self._gone: set[str] = set()  # They stay in the runs.
 
     @property
     def runs(self) -> int:
@@ -65,7 +127,14 @@ class SortedIds:
 
     def append(self, task_id: str) -> None:
         """Take in an ID that is not there yet."""
-        self._fresh.append(task_id)
+        if self._gone and task_id in self._gone:
+            self._gone.remove(task_id)
+        else:
+            self._fresh.append(task_id)
+
+    def discard(self, task_id: str) -> None:
+        """Take an ID out that is there."""
+        self._gone.add(task_id)
 
     def between(self, low: str, high: str | None) -> Iterator[str]:
         """The IDs from ``low`` on, up to but without ``high``, ascending; None for no end.
@@ -80,7 +149,8 @@ class SortedIds:
             if start < stop:
                 # By index: a slice would copy ten million references for a page of a thousand.
                 parts.append(map(run.__getitem__, range(start, stop)))
-        return parts[0] if len(parts) == 1 else merge(*parts)
+        ids = parts[0] if len(parts) == 1 else merge(*parts)
+        return (each for each in ids if each not in self._gone) if self._gone else ids
 
     def _sort(self) -> None:
         if not self._fresh:
@@ -103,6 +173,15 @@ class Job:
         properties: What else was sent when it was created, such as ``poolInfo``, or afterwards.
         state: May be set at any time, also while requests are in flight.
         modified_ticks: When it was last changed; adding tasks does not count. 0 for never.
+        state_ticks: Since when it has its state; 0 for as long as it exists.
+        previous_state: What its state was before; None if it never changed.
+        previous_ticks: Since when it had been that.
+        next_state: What its state becomes at ``next_ticks``; None if nothing is to come.
+        next_ticks: See ``next_state``.
+        gone_ticks: When a job that is being deleted will be gone; None if it is not.
+        end_reason: Why it was completed; empty while it is not.
+        touched: Folded IDs of tasks that were added, changed or removed since whoever keeps the
+            jobs on disk last looked; None if nobody does.
     """
 
     id: str
@@ -110,9 +189,20 @@ class Job:
     properties: Mapping[str, object] = field(default_factory=dict)
     state: JobState = JobState.ACTIVE
     modified_ticks: int = 0
+    state_ticks: int = 0
+    previous_state: JobState | None = None
+    previous_ticks: int = 0
+    next_state: JobState | None = None
+    next_ticks: int = 0
+    gone_ticks: int | None = None
+    end_reason: str = ""
+    touched: set[str] | None = field(default=None, repr=False)
     _tasks: dict[str, bytes] = field(default_factory=dict, repr=False)
+    _changes: dict[str, Change] = field(default_factory=dict, repr=False)
     _ids: SortedIds = field(default_factory=SortedIds, repr=False)
-    _active: int = 0  # Tasks that are not complete.
+    _number: Counter[TaskEnd | None] = field(default_factory=Counter, repr=False)
+    _slots: Counter[TaskEnd | None] = field(default_factory=Counter, repr=False)
+    _past: deque[tuple[int, Counts, Counts]] = field(default_factory=deque, repr=False)
     _manager_active: bool = False
 
     def __post_init__(self) -> None:
@@ -155,16 +245,46 @@ class Job:
         mark = ticks | _COMPLETED if completed else ticks
         self._tasks[folded] = mark.to_bytes(_TICKS_BYTES, "big") + body
         self._ids.append(folded)
-        self._active += not completed
+        self._count(TaskEnd.SUCCEEDED if completed else None, body, 1)
+        if self.touched is not None:
+            self.touched.add(folded)
         return True
 
     def task(self, task_id: str) -> StoredTask | None:
         """The task of that ID, ignoring case, or None."""
-        stored = self._tasks.get(task_id.lower())
+        folded = task_id.lower()
+        stored = self._tasks.get(folded)
         if stored is None:
             return None
         mark = int.from_bytes(stored[:_TICKS_BYTES], "big")
-        return StoredTask(mark & ~_COMPLETED, stored[_TICKS_BYTES:], mark >= _COMPLETED)
+        ticks, body = mark & ~_COMPLETED, stored[_TICKS_BYTES:]
+        change = self._changes.get(folded)
+        if change is None and mark >= _COMPLETED:
+            change = Change(ticks, TaskEnd.SUCCEEDED, ticks, "running", ticks)
+        return StoredTask(ticks, body, change)
+
+    def change_task(self, task_id: str, change: Change) -> None:
+        """Note what happened to a task that exists."""
+        before = self.task(task_id)
+        assert before is not None, "what is changed exists"
+        folded = task_id.lower()
+        self._changes[folded] = change
+        self._count(before.end, before.body, -1)
+        self._count(change.end, before.body, 1)
+        if self.touched is not None:
+            self.touched.add(folded)
+
+    def remove_task(self, task_id: str) -> None:
+        """Delete a task that exists; its ID is free again."""
+        before = self.task(task_id)
+        assert before is not None, "what is removed exists"
+        folded = task_id.lower()
+        del self._tasks[folded]
+        self._changes.pop(folded, None)
+        self._ids.discard(folded)
+        self._count(before.end, before.body, -1)
+        if self.touched is not None:
+            self.touched.add(folded)
 
     def change(self, properties: Mapping[str, object], *, ticks: int) -> None:
         """Replace some properties, and complete if they ask for it."""
@@ -172,12 +292,30 @@ class Job:
         self.modified_ticks = ticks
         self.complete_if_done(ticks=ticks)
 
+    def enter(self, state: JobState, *, ticks: int) -> None:
+        """Change the state; what was to come does not come any more."""
+        self.previous_state, self.previous_ticks = self.state, self.state_ticks
+        self.state, self.state_ticks, self.modified_ticks = state, ticks, ticks
+        self.next_state = None
+
+    def pass_to(self, state: JobState, *, ticks: int) -> None:
+        """Have the state change at that time, or the next time that someone asks."""
+        self.next_state, self.next_ticks = state, ticks
+
+    def settle(self, *, ticks: int) -> None:
+        """Let happen what was to happen by now."""
+        if self.next_state is not None and ticks >= self.next_ticks:
+            self.enter(self.next_state, ticks=self.next_ticks)
+
     def complete_tasks(self, *, ticks: int) -> None:
         """Let all tasks there are run to their end; a job that waits for that completes."""
-        if self._active:
-            for task_id, stored in self._tasks.items():
-                self._tasks[task_id] = bytes([stored[0] | _COMPLETED >> 56]) + stored[1:]
-        self._active, self._manager_active = 0, False
+        if self._number[None]:
+            for task_id in self._tasks:
+                task = self.task(task_id)
+                if task is not None and task.end is None:
+                    change = Change(ticks, TaskEnd.SUCCEEDED, ticks, "running", ticks)
+                    self.change_task(task_id, change)
+        self._manager_active = False
         self.complete_if_done(ticks=ticks)
 
     def complete_if_done(self, *, ticks: int) -> None:
@@ -186,10 +324,31 @@ class Job:
         REST reference: a job without tasks counts as one whose tasks are all complete. That the
         service takes no time to notice is the emulator's choice.
         """
-        left = self._active or self._manager_active
+        left = self._number[None] or self._manager_active
         if self.state is JobState.ACTIVE and self.on_all_tasks_complete == TERMINATE and not left:
-            self.state = JobState.COMPLETED
-            self.modified_ticks = ticks
+            self.end_reason = "AllTasksCompleted"
+            self.enter(JobState.COMPLETED, ticks=ticks)
+
+    @property
+    def counts(self) -> Counts:
+        """How many tasks are in which state."""
+        return _counts(self._number)
+
+    def note_counts(self, *, ticks: int) -> None:
+        """Keep the counts as of now, for those who are told them late."""
+        past = self._past
+        if len(past) > 1 and ticks < past[-2][0] + _COUNTS_APART_TICKS:
+            past.pop()
+        past.append((ticks, _counts(self._number), _counts(self._slots)))
+        while len(past) > 1 and past[1][0] < ticks - COUNTS_KEPT_S * TICKS_PER_S:
+            past.popleft()
+
+    def counts_at(self, ticks: int) -> tuple[Counts, Counts]:
+        """The counts of tasks, and of the slots they need, as they were at that time."""
+        for noted, tasks, slots in reversed(self._past):
+            if noted <= ticks:
+                return tasks, slots
+        return Counts(), Counts()
 
     def task_ids(self, low: str = "", high: str | None = None) -> Iterator[str]:
         """The tasks' IDs in lower case, from ``low`` up to but without ``high``, ascending."""
@@ -199,3 +358,23 @@ class Job:
         """The tasks' JSON as it was sent, in the order in which they were added."""
         for stored in self._tasks.values():
             yield stored[_TICKS_BYTES:]
+
+    def _count(self, end: TaskEnd | None, body: bytes, number: int) -> None:
+        self._number[end] += number
+        self._slots[end] += number * slots_of(body)
+
+
+def slots_of(body: bytes) -> int:
+    """How many slots of a node a task needs; REST reference: 1 if it does not say."""
+    if b"requiredSlots" not in body:
+        return 1
+    wanted = msgspec.json.decode(body, type=_Slots).requiredSlots
+    return 1 if wanted is None else wanted
+
+
+class _Slots(msgspec.Struct):
+    requiredSlots: int | None = None  # noqa: N815  The wire's name.
+
+
+def _counts(number: Mapping[TaskEnd | None, int]) -> Counts:
+    return Counts(number[None], number[TaskEnd.SUCCEEDED], number[TaskEnd.TERMINATED])

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from bulksubmit.core.wire import WireError, decode_error, decode_results
-from bulksubmit.emulator import Answer, Call, Fault, Faults, Operation, Service, TaskFault
+from bulksubmit.emulator import Answer, Call, Fault, Faults, Operation, Service, Switches, TaskFault
 from tests.emulator.calls import (
     ADD,
     NOW_S,
@@ -136,18 +136,19 @@ def test_contradicted_says_one_thing_and_another() -> None:
         (Fault.BUSY_RETRY_AFTER, 503, "ServerBusy", "7"),
     ],
 )
-@pytest.mark.parametrize("throttled_adds", [False, True])
+@pytest.mark.parametrize("throttled_adds", ["none", "some"])
 def test_throttling(
-    *, fault: Fault, status: int, code: str, retry_after: str | None, throttled_adds: bool
+    *, fault: Fault, status: int, code: str, retry_after: str | None, throttled_adds: Any
 ) -> None:
     """Each says when to come back, or does not; whether it adds something is a switch."""
-    service = faulty(fault, retry_after_s=7, throttled_adds=throttled_adds)
+    service = faulty(fault, retry_after_s=7)
+    service.switches = Switches(throttled_adds=throttled_adds)
 
     answer = answer_of(service, "POST", ADD, BODY)
 
     assert error_of(answer) == (status, code, {})
     assert answer.headers.get("Retry-After") == retry_after
-    assert (0 < added(service) < 100) == throttled_adds
+    assert (0 < added(service) < 100) == (throttled_adds == "some")
 
 
 @pytest.mark.parametrize(("fault", "status"), [(Fault.TIMED_OUT, 500), (Fault.BAD_GATEWAY, 502)])

@@ -77,7 +77,7 @@ def test_filters(task_filter: str, expected: list[str]) -> None:
         "$filter=ID%20eq%20'b'",
         "$filter=id%20eq%20'b'%20and",
         "$filter=id%20eq%20'b'%20xor%20id%20eq%20'c'",
-        "$filter=state%20eq%20'active'",
+        "$filter=state%20gt%20'active'",
         "maxresults=0",
         "maxresults=1001",
         "maxresults=ten",

@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bulksubmit.emulator import Faults, JobState, Service
+from bulksubmit.emulator import Faults, JobState, Service, Switches
 from tests.emulator.calls import ADD, VERSION, add, answer_of, error_of, make_body, make_service
 
 JOB = f"/jobs/j1?{VERSION}"
@@ -101,7 +101,8 @@ def test_the_pool_changes_only_while_the_job_is_disabled() -> None:
 def test_terminatejob_is_final_unless_told_otherwise() -> None:
     """The reference: from terminatejob there is no way back; a switch opens one."""
     for final in (True, False):
-        service = make_service(auto_terminate_final=final)
+        switches = Switches(auto_terminate="final" if final else "revocable")
+        service = make_service(switches=switches)
         add(service, make_body("a"))
 
         assert patch(service, TERMINATE) == (200, "", {})

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from bulksubmit.emulator import Switches
 from tests.emulator.calls import ADD, add, answer_of, error_of, make_body, make_service, statuses
 
 URL = "https://account.blob.core.windows.net/c/f"
@@ -136,8 +137,8 @@ def test_unknown_properties_may_be_accepted() -> None:
     """With that switch they are kept, and all else is checked as ever."""
     task = {"newProperty": {"scope": "JOB"}}
 
-    assert failure(task, unknown_properties="accept") is None
-    found = failure(task | {"requiredSlots": 0}, unknown_properties="accept")
+    assert failure(task, switches=Switches(unknown_properties="accept")) is None
+    found = failure(task | {"requiredSlots": 0}, switches=Switches(unknown_properties="accept"))
     assert found is not None
     assert found[0] == "InvalidPropertyValue"
 

@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from bulksubmit.core.taskcompare import differences
+from bulksubmit.emulator import Switches
 from tests.emulator.calls import VERSION, add, answer_of, make_service
 
 SAS = "https://account.blob.core.windows.net/c?sv=2024&sig=secret%3D"
@@ -96,7 +97,7 @@ def test_all_else_comes_as_it_was_sent() -> None:
 
 def test_secrets_are_hidden_on_demand() -> None:
     """Then the password is left out and signed URLs lose their query; other URLs keep it."""
-    task = shown(TASK, hide_secrets=True)
+    task = shown(TASK, switches=Switches(secrets="hidden"))
 
     bare = SAS.partition("?")[0]
     assert task["resourceFiles"] == [
@@ -108,10 +109,10 @@ def test_secrets_are_hidden_on_demand() -> None:
     assert "secret" not in str(task)
 
 
-@pytest.mark.parametrize("hide_secrets", [False, True])
-def test_a_task_is_found_to_be_the_one_that_was_sent(hide_secrets: bool) -> None:  # noqa: FBT001  A parameter of the test.
+@pytest.mark.parametrize("secrets", ["shown", "hidden"])
+def test_a_task_is_found_to_be_the_one_that_was_sent(secrets: Any) -> None:
     """What is shown differs in no field from what was sent, and from another task it does."""
-    found = orjson.dumps(shown(TASK, hide_secrets=hide_secrets))
+    found = orjson.dumps(shown(TASK, switches=Switches(secrets=secrets)))
 
     assert differences(orjson.dumps(TASK), found) == ()
     other = TASK | {"constraints": {"maxWallClockTime": "PT61M"}}
@@ -122,6 +123,6 @@ def test_unknown_properties_are_shown_untouched() -> None:
     """Also if they bear the name of one that is respelled elsewhere."""
     task = {"id": "a", "commandLine": "x", "scope": "TASK", "new": {"uploadCondition": "NONE"}}
 
-    found = shown(task, unknown_properties="accept")
+    found = shown(task, switches=Switches(unknown_properties="accept"))
 
     assert task.items() <= found.items()

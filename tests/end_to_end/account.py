@@ -20,6 +20,7 @@ from bulksubmit.emulator.faults import Fault, Faults, TaskScript
 from bulksubmit.emulator.server import serve
 from bulksubmit.emulator.service import Script, Service
 from bulksubmit.emulator.store import Job
+from bulksubmit.emulator.switches import Switches
 from bulksubmit.producer.source import AnySource
 
 NAME = "dev"
@@ -58,7 +59,7 @@ def make_service(
     *,
     script: Script | Iterable[Fault | Answer | None] | None = None,
     task_script: TaskScript | None = None,
-    auto_terminate_final: bool = True,
+    switches: Switches | None = None,
     seed: int = 1,
 ) -> Service:
     """An account that knows our key, with one job."""
@@ -68,7 +69,7 @@ def make_service(
         faults=faults,
         script=script,
         task_script=task_script,
-        auto_terminate_final=auto_terminate_final,
+        switches=switches,
     )
     service.create_job(JOB_ID)
     return service

@@ -1,17 +1,19 @@
 """onAllTasksComplete over HTTP: a service that keeps to its reference, and one that does not."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from bulksubmit.emulator.service import Service
+from bulksubmit.emulator.switches import Switches
 from tests.end_to_end.account import JOB_ID, listening, make_service, make_tasks, write_lines
 from tests.end_to_end.commands import submit
 
 
-def completing(*, final: bool) -> Service:
+def completing(auto_terminate: Literal["final", "revocable"]) -> Service:
     """An account whose job completes by itself; a task is in it, or it were complete now."""
-    service = make_service(auto_terminate_final=final)
+    service = make_service(switches=Switches(auto_terminate=auto_terminate))
     job = service.job(JOB_ID)
     assert job.add("other", b'{"id":"other","commandLine":"c"}', ticks=1)
     job.change({"onAllTasksComplete": "terminatejob"}, ticks=1)
@@ -26,7 +28,7 @@ def source(tmp_path: Path) -> Path:
 
 async def test_the_reference_forbids_it(source: Path) -> None:
     """Nothing is sent, and what to do instead is said."""
-    async with listening(completing(final=True)) as account:
+    async with listening(completing("final")) as account:
         ended = await submit(account, source, "--hold-auto-terminate")
 
         assert ended.exit_code == 2
@@ -38,7 +40,7 @@ async def test_the_reference_forbids_it(source: Path) -> None:
 
 async def test_held_and_put_back(source: Path) -> None:
     """Where the service allows it, it is noaction while tasks are added."""
-    async with listening(completing(final=False)) as account:
+    async with listening(completing("revocable")) as account:
         ended = await submit(account, source, "--hold-auto-terminate")
 
         assert ended.exit_code == 0

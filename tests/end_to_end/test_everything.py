@@ -9,6 +9,7 @@ import pytest
 
 from bulksubmit import Settings, SharedKey, stream
 from bulksubmit.emulator.faults import Fault, Faults
+from bulksubmit.emulator.switches import Switches
 from tests.end_to_end.account import (
     JOB_ID,
     KEY,
@@ -42,7 +43,6 @@ def all_faults(random: Random) -> Faults:
         **rates,
         server_error=random.uniform(0.001, 0.1),
         server_error_added=random.uniform(0.001, 0.05),
-        throttled_adds=random.random() < 0.5,
         retry_after_s=0,
         slow_s=0.05,
         late_s=random.choice((0.01, 0.1, 0.5)),
@@ -63,7 +63,9 @@ async def test_everything_at_once(tmp_path: Path) -> None:
     async def run(seed: int) -> None:
         results = tmp_path / f"results-{seed}.ndjson"
         settings = Settings(results_path=results, concurrency=1 + seed, tasks_per_request_max=20)
-        service = make_service(all_faults(Random(seed)), seed=seed)
+        random = Random(seed)
+        switches = Switches(throttled_adds="some" if random.random() < 0.5 else "none")
+        service = make_service(all_faults(random), switches=switches, seed=seed)
         async with listening(service) as account:
             flooded = await flood(account, source, settings=settings)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from random import Random
 from typing import IO, Any
 
-from bulksubmit.emulator import Access, Faults, Service
+from bulksubmit.emulator import Access, Faults, Service, Switches
 from bulksubmit.emulator.exchange import Answer, Operation, Plan
 from bulksubmit.emulator.server import serve
 from bulksubmit.emulator.store import Job
@@ -34,7 +34,6 @@ FAULTS = Faults(
     truncated=0.01,
     throttled=0.002,
     throttled_bare=0.01,
-    throttled_adds=True,
     timed_out=0.01,
     bad_gateway=0.01,
     late=0.02,
@@ -53,7 +52,10 @@ class RecordingService(Service):
 
     def __init__(self, file: IO[str], seed: int) -> None:
         super().__init__(
-            random=Random(seed), access=Access(NAME, base64.b64decode(KEY)), faults=FAULTS
+            random=Random(seed),
+            access=Access(NAME, base64.b64decode(KEY)),
+            faults=FAULTS,
+            switches=Switches(throttled_adds="some"),
         )
         self._file = file
 

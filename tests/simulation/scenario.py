@@ -9,6 +9,7 @@ from typing import Any
 
 from bulksubmit.core.model import Task
 from bulksubmit.emulator.faults import Fault, Faults
+from bulksubmit.emulator.switches import Switches
 from bulksubmit.settings import Settings
 
 LIVES_MAX = 6
@@ -39,6 +40,7 @@ class Life:
         at_step: Or at which of the points where what is on record changes: each of the
             journal's statements is one, and each request.
         faults: The service's weather.
+        switches: How the service behaves where nobody knows.
         unsent: The share of requests that find no connection.
         refused: The share of requests that the service answers by ending the run.
         lag: The share of tasks that a list leaves out, as if it did not know them yet.
@@ -51,6 +53,7 @@ class Life:
     at_step: int
     full_for: int
     faults: Faults
+    switches: Switches
     unsent: float
     refused: float
     lag: float
@@ -213,6 +216,7 @@ def _life(random: Random, base: Settings, faults: Faults, lasts_s: float, count:
         at_step=random.randint(1, 20 + count // 4),
         full_for=random.choice((1, 5, 10**9)),
         faults=faults,
+        switches=_switches(random),
         unsent=random.choice((0.0, 0.0, 0.0, 0.05, 0.5)),
         refused=random.choice((0.0, 0.0, 0.0, 0.01)),
         lag=random.choice((0.0, 0.0, 0.1, 0.5)),
@@ -241,13 +245,25 @@ def _faults(random: Random, tasks: list[Task]) -> Faults:
         server_error=random.choice((0.0, 0.01, 0.2)) if random.random() < present else 0.0,
         server_error_added=random.choice((0.0, 0.01, 0.1)) if random.random() < present else 0.0,
         missing_share=random.choice((0.3, 0.6, 1.0)),
-        throttled_adds=random.random() < 0.7,
         retry_after_s=random.choice((0, 1, 3, 10)),
         slow_s=_log_uniform(random, 0.1, 60.0),
         late_s=_log_uniform(random, 0.1, 60.0),
         latency_s=_log_uniform(random, 0.001, 0.5),
         proxy_bytes_max=largest + random.randint(100, 20_000) if proxied else None,
         everywhere=random.random() < 0.2,
+    )
+
+
+def _switches(random: Random) -> Switches:
+    """Those that make no difference to what must become of a task."""
+    return Switches(
+        throttled_adds="some" if random.random() < 0.7 else "none",
+        server_error_code=random.choice(("any", "InternalError", "OperationTimedOut")),
+        list_lag_s=random.choice((0.0, 0.0, 0.0, 1.0, 10.0)),
+        empty_collection="refuse",
+        duplicate_ids=random.choice(("first", "none", "request")),
+        unknown_properties=random.choice(("task", "request")),
+        secrets=random.choice(("shown", "hidden")),
     )
 
 

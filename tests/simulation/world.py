@@ -21,6 +21,7 @@ from bulksubmit.core.model import Attempt, Outcome, ReadBack, Reading, Reply
 from bulksubmit.emulator.faults import Faults, TaskFault
 from bulksubmit.emulator.service import Service
 from bulksubmit.emulator.store import JobState
+from bulksubmit.emulator.switches import Switches
 from bulksubmit.errors import BulkSubmitError, JournalError, NotConverged
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source, opening, survey
@@ -172,6 +173,7 @@ class World:
             at_step=-1,
             full_for=0,
             faults=weather,
+            switches=scenario.lives[-1].switches if scenario.heal_s else Switches(),
             unsent=0.0,
             refused=0.0,
             lag=0.0,
@@ -228,7 +230,7 @@ class Process:
             The final account, unless it crashed.
         """
         world, life = self._world, self._life
-        world.service.faults = life.faults
+        world.service.faults, world.service.switches = life.faults, life.switches
         world.job.state = JobState.ACTIVE
         world.disk.opened()
         world.auditor.begin(
