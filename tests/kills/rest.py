@@ -17,11 +17,12 @@ _CONTENT_TYPE = "application/json; odata=minimalmetadata"
 
 
 def create_job(endpoint: str, job_id: str, planted: list[dict[str, Any]]) -> None:
-    """Make a job that has these tasks already: see RecordingService."""
-    metadata = [{"name": "planted", "value": json.dumps(planted)}]
-    job = {"id": job_id, "poolInfo": {"poolId": "pool"}, "metadata": metadata}
-    body = json.dumps(job).encode()
-    _call("POST", f"{endpoint}/jobs?api-version={_API_VERSION}", body)
+    """Make a job that has these tasks already, each added by a call of its own."""
+    job = {"id": job_id, "poolInfo": {"poolId": "pool"}}
+    _call("POST", f"{endpoint}/jobs?api-version={_API_VERSION}", json.dumps(job).encode())
+    url = f"{endpoint}/jobs/{job_id}/tasks?api-version={_API_VERSION}"
+    for task in planted:
+        _call("POST", url, json.dumps(task).encode())
 
 
 def list_tasks(endpoint: str, job_id: str) -> Iterator[dict[str, Any]]:

@@ -14,12 +14,11 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
-from typing import IO, Any
+from typing import IO
 
 from bulksubmit.emulator import Access, Faults, Service, Switches
 from bulksubmit.emulator.exchange import Answer, Operation, Plan
 from bulksubmit.emulator.server import serve
-from bulksubmit.emulator.store import Job
 
 NAME = "dev"
 KEY = base64.b64encode(b"a key for what is killed").decode()
@@ -45,10 +44,7 @@ _TASK_ID = re.compile(rb'"id":"(t-\d+)"')
 
 
 class RecordingService(Service):
-    """A service that writes down what it was sent, and what it answered.
-
-    Jobs may be created with tasks, which their metadata hold.
-    """
+    """A service that writes down what it was sent, and what it answered."""
 
     def __init__(self, file: IO[str], seed: int) -> None:
         super().__init__(
@@ -58,15 +54,6 @@ class RecordingService(Service):
             switches=Switches(throttled_adds="some"),
         )
         self._file = file
-
-    def create_job(
-        self, job_id: str, *, now_s: float = 0.0, properties: Mapping[str, Any] | None = None
-    ) -> Job:
-        job = super().create_job(job_id, now_s=now_s, properties=properties)
-        (planted,) = (properties or {})["metadata"]
-        for task in json.loads(planted["value"]):
-            job.add(task["id"], json.dumps(task).encode(), ticks=job.created_ticks)
-        return job
 
     def plan(self, method: str, target: str, headers: Mapping[str, str], *, now_s: float) -> Plan:
         plan = super().plan(method, target, headers, now_s=now_s)

@@ -201,13 +201,13 @@ class Mutant:
 MUTANTS = {
     mutant.plant.__name__: mutant
     for mutant in (
-        Mutant(no_doubt_when_lost, (1, 11, 14)),
+        Mutant(no_doubt_when_lost, (119, 71, 124)),
         Mutant(missing_is_added, (1, 6, 11)),
         Mutant(no_mark, (0, 1, 2)),
         Mutant(mark_not_synced, (0, 1, 5)),
         Mutant(exists_is_rejected, (0, 2, 3)),
         Mutant(no_doubt_on_resume, (1, 3, 6)),
-        Mutant(throttled_is_not_added, (1, 24, 28)),
+        Mutant(throttled_is_not_added, (77, 258, 69)),
         Mutant(stop_lowers_mark_to_settled, (1, 2, 5)),
         Mutant(gaps_are_filled, (8, 12, 15)),
         Mutant(resumes_where_reading_ended, (1, 2, 3)),
