@@ -1,15 +1,22 @@
 """Who may call: Shared Key signatures and bearer tokens, really verified."""
 
 import hmac
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 from bulksubmit.core import sharedkey
 from bulksubmit.emulator.answers import ServiceError
 from bulksubmit.emulator.exchange import Call
 
 CLOCK_SKEW_MAX_S = 15 * 60  # Reference page "Authenticate requests to Azure Batch".
+
+
+class Bearer(Protocol):
+    """Judges bearer tokens. It is asked with each request, so that tokens can expire."""
+
+    def __call__(self, token: str, /, *, now_s: float) -> str | None:
+        """Why a token is not good at this time, for the one who sent it; None if it is good."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,13 +26,12 @@ class Access:
     Attributes:
         account_name: The Batch account's; compared ignoring case in the Authorization header.
         key: Its decoded key; None if Shared Key is not accepted.
-        bearer: Says whether a bearer token is good, such as ``"token".__eq__``; None if none is
-            accepted. It is asked each time, so that tokens can expire.
+        bearer: Says which bearer tokens are good; None if none is accepted.
     """
 
     account_name: str
     key: bytes | None = field(default=None, repr=False)
-    bearer: Callable[[str], bool] | None = field(default=None, repr=False)
+    bearer: Bearer | None = field(default=None, repr=False)
 
     def check(self, call: Call, *, now_s: float, bad_token_status: int = 401) -> None:
         """Let a call through.
@@ -47,10 +53,9 @@ class Access:
             case "sharedkey" if self.key is not None:
                 self._check_signature(self.key, call, credential.strip(), now_s)
             case "bearer" if self.bearer is not None:
-                if not self.bearer(credential.strip()):
-                    raise _unauthorized(
-                        "The access token is invalid or has expired.", bad_token_status
-                    )
+                reason = self.bearer(credential.strip(), now_s=now_s)
+                if reason is not None:
+                    raise _unauthorized(reason, bad_token_status)
             case _:
                 raise _denied(f"The account does not accept authentication by {scheme!r}.")
 

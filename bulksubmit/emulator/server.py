@@ -5,6 +5,7 @@ small machine.
 """
 
 import asyncio
+import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -36,13 +37,13 @@ class Server:
         self.service = service
         self.endpoint = ""
         self._clock = clock
-        self._doors = doors
+        self._doors = [(re.compile(start), door) for start, door in doors.items()]
         self._late: set[asyncio.TimerHandle] = set()
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Go through one request, in the order that ``exchange`` gives."""
-        for prefix, door in self._doors.items():
-            if request.raw_path.startswith(prefix):
+        for start, door in self._doors:
+            if start.match(request.raw_path):
                 return await self._enter(door, request)
         record = self.service.record
         record.enter()
@@ -107,7 +108,8 @@ async def serve(
         host: The address to listen at.
         port: 0 for any free one; see the server's ``endpoint``.
         clock: POSIX time.
-        doors: What else stands at this address, by the start of its paths.
+        doors: What else stands at this address, by a regular expression for the start of its
+            paths, such as ``/_emulator``.
         ssl_context: For HTTPS; None for HTTP. The service's own ``scheme`` is to say the same.
 
     Raises:

@@ -8,7 +8,6 @@ and for every name.)
 """
 
 import ssl
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address, ip_network
@@ -131,7 +130,7 @@ def _name(text: str) -> x509.Name:
 
 
 def _usage(purpose: str) -> x509.KeyUsage:
-    purposes: Iterable[str] = (
+    purposes = (
         "digital_signature",
         "content_commitment",
         "key_encipherment",

@@ -99,16 +99,21 @@ def test_a_date_is_needed(date: dict[str, str]) -> None:
 
 
 def test_bearer_tokens_can_expire() -> None:
-    """The check is asked each time; what it does not know is answered with 401."""
-    good = {"old"}
-    access = Access("acct", bearer=good.__contains__)
+    """The check is asked each time, and what it says is passed on with a 401."""
+    reasons = iter([None, "It expired."])
+
+    def bearer(token: str, /, *, now_s: float) -> str | None:
+        assert (token, now_s) == ("old", NOW_S)
+        return next(reasons)
+
+    access = Access("acct", bearer=bearer)
     headers = {"authorization": "Bearer old"}
 
     assert get_job(headers, access=access).status == 200
-    good.clear()
     expired = get_job(headers, access=access)
 
-    assert error_of(expired)[:2] == (401, "AuthenticationFailed")
+    detail = {"AuthenticationErrorDetail": "It expired."}
+    assert error_of(expired) == (401, "AuthenticationFailed", detail)
     assert expired.headers["WWW-Authenticate"].startswith("Bearer")
 
 
