@@ -4,6 +4,7 @@ import asyncio
 import base64
 import os
 import secrets
+import shlex
 import signal
 import sys
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulksubmit.cli import KEY_VARIABLE, run_async
+from bulksubmit.cli.secured import Secured, secured, secured_options
 from bulksubmit.emulator.switches import Switches
 from bulksubmit.service.endpoint import is_loopback
 
@@ -145,6 +147,7 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with the account's key. Without any, one is made up and printed.",
 )
+@secured_options
 @click.option(
     "--scenario",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -199,37 +202,46 @@ def emulator(
     account_key_file: Path | None,
     scenario: Path | None,
     seed: int,
-    **options: Any,  # All that says what goes wrong, and how: see _faults and _switches.
+    **options: Any,  # How it is reached, what goes wrong, and how: see secured, _faults, _switches.
 ) -> None:
     """Play the Azure Batch service on this machine, until interrupted.
 
-    Jobs live in memory: POST /jobs or --job makes one. Signatures are verified. Prints one line
-    that says where it listens and how to point a client at it.
+    Jobs live in memory: POST /jobs or --job makes one. Signatures and tokens are verified. Prints
+    one line that says where it listens and how to point a client at it.
     """
     # Imported here, so that --help costs nothing.
     from bulksubmit.emulator import Access, Service  # noqa: PLC0415
 
     key, key_is_given = _account_key(account_key_file)
+    front = click.get_current_context().with_resource(secured(**options))
+    # With tokens, a key that nobody was told opens nothing.
+    key_opens = key_is_given or front.authority is None
     service = Service(
         random=Random(seed),  # noqa: S311  Repeatable on purpose.
-        access=Access(account_name, base64.b64decode(key)),
+        access=Access(account_name, base64.b64decode(key) if key_opens else None, front.bearer),
         faults=_faults(options),
         phases=_phases(scenario),
         switches=_switches(options),
+        scheme=front.scheme,
     )
     job_ids = _create_jobs(service, jobs, job_files)
 
     def announce(endpoint: str) -> None:
-        shown_key = "" if key_is_given else f" {KEY_VARIABLE}={key}"
+        variables = {"AZURE_BATCH_ACCOUNT": account_name, "AZURE_BATCH_ENDPOINT": endpoint}
+        if not key_is_given:
+            variables[KEY_VARIABLE] = key
+        variables |= front.variables(endpoint)
+        shown = " ".join(
+            f"{name}={shlex.quote(text) if text else ''}" for name, text in variables.items()
+        )
         click.echo(
             f"emulator at {endpoint}, account {account_name}, jobs {' '.join(job_ids) or 'none'}: "
-            f"AZURE_BATCH_ACCOUNT={account_name} AZURE_BATCH_ENDPOINT={endpoint}{shown_key} "
-            f"bulksubmit submit tasks.jsonl --job-id {job_ids[0] if job_ids else 'JOB'}"
-            + (f" ({KEY_VARIABLE} is as given)" if key_is_given else "")
+            f"{shown} bulksubmit submit tasks.jsonl --job-id {job_ids[0] if job_ids else 'JOB'}"
+            + (f" ({KEY_VARIABLE} is as given)" if KEY_VARIABLE not in variables else "")
         )
 
     try:
-        run_async(_serve, service, host, port, announce)
+        run_async(_serve, service, host, port, front, announce)
     except BrokenPipeError:
         sys.exit(0)  # Whoever wanted to read where it listens has gone.
     except OSError as error:
@@ -304,13 +316,16 @@ def _phases(path: Path | None) -> "Sequence[Phase]":
         raise click.BadParameter(str(error), param_hint="--scenario") from error
 
 
-async def _serve(service: "Service", host: str, port: int, announce: Callable[[str], None]) -> None:
+async def _serve(
+    service: "Service", host: str, port: int, front: Secured, announce: Callable[[str], None]
+) -> None:
     from bulksubmit.emulator.server import serve  # noqa: PLC0415  As above.
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    async with serve(service, host=host, port=port) as server:
+    doors, context = front.doors, front.ssl_context
+    async with serve(service, host=host, port=port, doors=doors, ssl_context=context) as server:
         announce(server.endpoint)
         await stop.wait()

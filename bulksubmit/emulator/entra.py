@@ -76,7 +76,7 @@ class Authority:
             audience: The resource that a token must have been asked for to open the service.
         """
         self.tenant_id, self.client_id, self._object_id = (str(uuid4()) for _ in range(3))
-        self.client_secret = f"emulator~{uuid4().hex}"
+        self.client_secret = f"emulator-{uuid4().hex}"
         self._lifetime_s = lifetime_s
         self._signer = Signer(self.tenant_id, audience=audience)
 
