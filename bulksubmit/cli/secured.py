@@ -3,7 +3,7 @@
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -111,9 +111,10 @@ def secured(
     from bulksubmit.emulator.entra import Authority  # noqa: PLC0415
     from bulksubmit.emulator.tls import make_tls  # noqa: PLC0415
 
-    with TemporaryDirectory(prefix="bulksubmit-emulator-") as temporary:
+    temporary = nullcontext(tls_dir) if tls_dir else TemporaryDirectory(prefix="bulksubmit-")
+    with temporary as folder:
         try:
-            made = make_tls(tls_dir or Path(temporary), now_s=time.time())
+            made = make_tls(Path(folder), now_s=time.time())
         except OSError as error:
             raise click.BadParameter(str(error), param_hint="--tls-dir") from error
         authority = Authority(lifetime_s=token_lifetime_s) if entra else None

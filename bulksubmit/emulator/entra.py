@@ -36,8 +36,10 @@ LIFETIME_S = 3600
 
 # The paths that it answers, each of any tenant; none is one of Batch, whatever a job is called.
 PATHS = (
-    r"/(?:[^/?]+/(?:oauth2/(?:v2\.0/)?token|(?:v2\.0/)?\.well-known/openid-configuration"
-    r"|discovery/(?:v2\.0/)?keys)|common/discovery/instance|metadata/identity/oauth2/token)(?:\?|$)"
+    r"/(metadata/identity/oauth2/token"
+    r"|[^/?]+/oauth2/(v2\.0/)?token"
+    r"|[^/?]+/(v2\.0/)?\.well-known/openid-configuration"
+    r"|[^/?]+/discovery/(v2\.0/)?keys)(\?|$)"
 )
 
 _ADFS = "adfs"
@@ -122,8 +124,6 @@ class Authority:
             match method, path.strip("/").split("/"):
                 case "GET", ["metadata", "identity", "oauth2", "token"]:
                     return _json(self._managed_identity(headers, given, now_s))
-                case "GET", ["common", "discovery", "instance"]:
-                    return _json(self._instance(headers))
                 case "GET", [tenant, *_, "openid-configuration"]:
                     self._check_tenant(tenant, "invalid_tenant")
                     return _json(self._configuration(headers, tenant))
@@ -220,18 +220,6 @@ class Authority:
             "response_types_supported": ["token"],
             "subject_types_supported": ["pairwise"],
             "id_token_signing_alg_values_supported": ["RS256"],
-        }
-
-    def _instance(self, headers: Mapping[str, str]) -> dict[str, object]:
-        """That this host is an authority, for an MSAL that was told to ask here."""
-        origin = _origin(headers)
-        host = origin.partition("://")[2]
-        return {
-            "tenant_discovery_endpoint": (
-                f"{origin}/{self.tenant_id}/v2.0/.well-known/openid-configuration"
-            ),
-            "api-version": "1.1",
-            "metadata": [{"preferred_network": host, "preferred_cache": host, "aliases": [host]}],
         }
 
     def _check_tenant(self, tenant: str, error: str) -> None:

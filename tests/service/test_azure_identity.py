@@ -7,7 +7,6 @@ loopback; nothing here leaves this machine or starts a process.
 import asyncio
 import json
 import os
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ import pytest
 from azure.identity.aio import ClientSecretCredential, ManagedIdentityCredential
 
 from bulksubmit.core.model import Answered, Reply
+from bulksubmit.emulator.tls import make_tls
 from bulksubmit.errors import Refusal, ServiceRefused
 from bulksubmit.service.auth import EntraToken, default_credential
 from bulksubmit.service.replies import Unavailable
@@ -27,7 +27,6 @@ from tests.service.helpers import (
     free_port,
     http,
     make_attempt,
-    make_certificate,
     make_transport,
     read_request,
     results_body,
@@ -91,17 +90,15 @@ async def managed_identity(
 async def service_principal(
     authority: Authority, folder: Path
 ) -> AsyncIterator[ClientSecretCredential]:
-    certificate, key = make_certificate(folder)
-    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    tls.load_cert_chain(certificate, key)
+    tls = make_tls(folder, now_s=time.time())
     async with (
-        serving(authority, tls) as endpoint,
+        serving(authority, tls.context) as endpoint,
         ClientSecretCredential(
             "my-tenant",
             "my-client",
             "hunter2",
             authority=endpoint,
-            connection_verify=str(certificate),
+            connection_verify=str(tls.ca_path),
             retry_total=0,
         ) as credential,
     ):

@@ -5,13 +5,14 @@ import contextlib
 import gzip
 import random
 import socket
-import ssl
+import time
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from bulksubmit.core.model import Answered, Lost, Reply
+from bulksubmit.emulator.tls import make_tls
 from bulksubmit.errors import ServiceRefused
 from bulksubmit.service import transport as transport_module
 from bulksubmit.service.replies import Unavailable
@@ -22,7 +23,6 @@ from tests.service.helpers import (
     free_port,
     http,
     make_attempt,
-    make_certificate,
     make_transport,
     read_request,
     results_body,
@@ -349,8 +349,7 @@ async def test_certificate_that_nobody_knows_was_not_sent(tmp_path: Path) -> Non
     A certificate of our own making is not trusted: no byte of the request left, and the
     reason says what to do if a proxy breaks TLS open.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*make_certificate(tmp_path))
+    context = make_tls(tmp_path, now_s=time.time()).context
     server = await asyncio.start_server(lambda _, w: w.close(), "127.0.0.1", 0, ssl=context)
     async with server:
         port = server.sockets[0].getsockname()[1]
