@@ -1,5 +1,6 @@
 """HTTPS and Entra for ``bulksubmit emulator``: the flags, and what they open."""
 
+import os
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -8,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import click
 
@@ -92,6 +95,11 @@ class Secured:
             found |= {name: str(self.ca_path) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
         if self.authority is not None:  # A key would go before the token.
             found |= self.authority.environment(endpoint) | {KEY_VARIABLE: ""}
+            host = urlsplit(endpoint).hostname or ""
+            if getproxies().get("https") and not proxy_bypass(host):
+                # bulksubmit uses no proxy for loopback, but azure-identity would.
+                direct = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
+                found["NO_PROXY"] = f"{direct},{host}" if direct else host
         return found
 
 

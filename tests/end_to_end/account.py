@@ -10,6 +10,7 @@ from random import Random
 from typing import Any
 
 import orjson
+from azure.core.credentials_async import AsyncTokenCredential
 
 from bulksubmit import BulkSubmitError, Event, Outcome, Report, Settings, SharedKey, Verdict, stream
 from bulksubmit.core.events import RequestEnded
@@ -155,16 +156,21 @@ class Flood:
 
 
 async def flood(
-    account: Account, source: AnySource, *, job_id: str = JOB_ID, settings: Settings | None = None
+    account: Account,
+    source: AnySource,
+    *,
+    job_id: str = JOB_ID,
+    settings: Settings | None = None,
+    credential: AsyncTokenCredential | None = None,
 ) -> Flood:
-    """Submit a source to the account's job, to whatever end."""
+    """Submit a source to the account's job, to whatever end; by its key if without a credential."""
     run = Flood()
     try:
         async with stream(
             source,
             job_id=job_id,
             endpoint=account.endpoint,
-            credential=SharedKey(NAME, KEY),
+            credential=credential or SharedKey(NAME, KEY),
             settings=settings,
             observer=run.events.append,
         ) as outcomes:
