@@ -11,6 +11,7 @@ from asyncio.subprocess import PIPE
 from collections.abc import Mapping
 from pathlib import Path
 from random import Random
+from typing import Literal
 
 import orjson
 import pytest
@@ -21,6 +22,7 @@ from bulksubmit.emulator.entra import PATHS, Authority
 from bulksubmit.emulator.exchange import Answer, Call, Operation
 from bulksubmit.emulator.server import serve
 from bulksubmit.emulator.service import Service
+from bulksubmit.emulator.switches import Switches
 from tests.end_to_end.account import JOB_ID, NAME, Account, flood, make_tasks, write_lines
 from tests.end_to_end.commands import running
 
@@ -115,8 +117,9 @@ class Clock:
         return time.time() + self.ahead_s
 
 
+@pytest.mark.parametrize("status", [401, 403])
 async def test_a_token_that_expires_in_mid_run_is_refreshed(
-    monkeypatch: pytest.MonkeyPatch,
+    status: Literal[401, 403], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """
     An hour passes at the service in the middle of a run. What is under way is refused, one new
@@ -135,7 +138,8 @@ async def test_a_token_that_expires_in_mid_run_is_refreshed(
             clock.ahead_s = HOUR_S
 
     access = Access(NAME, bearer=authority.refuse)
-    service = Service(random=Random(1), access=access, script=an_hour_passes)
+    switches = Switches(expired_token_status=status)
+    service = Service(random=Random(1), access=access, script=an_hour_passes, switches=switches)
     service.create_job(JOB_ID)
     tasks = make_tasks(2000)
     async with serve(service, clock=clock, doors={PATHS: door}) as server:
@@ -148,4 +152,4 @@ async def test_a_token_that_expires_in_mid_run_is_refreshed(
     assert run.report.added == len(tasks)
     account.assert_holds(tasks)
     assert len(asked) == 2
-    assert service.record.by_status[401] >= 1
+    assert service.record.by_status[status] >= 1
