@@ -1,7 +1,7 @@
 """Microsoft Entra ID for the emulator: one tenant with one application, and its tokens.
 
-What azure-identity 1.19 to 1.27 need of their environment to get a token here (read in their
-code, and held by tests):
+What azure-identity needs of its environment to get a token here (read in the code of 1.27.0, and
+1.19.0 was seen to need the same):
 
 | credential | beside AZURE_AUTHORITY_HOST, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET |
 |---|---|
