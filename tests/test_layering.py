@@ -67,7 +67,7 @@ ROOMS = {
     "__init__": May("api consumer core errors observe producer service settings"),
     # Plays the service: knows the wire, never the engine. Only cli/ (and tests/ and
     # benchmarks/) may import it.
-    "emulator": May("core", "aiohttp cryptography jwt msgspec orjson"),
+    "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
         "__init__ api consumer core database emulator errors journal observe producer runs service "
         "settings submission",

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulksubmit.cli import KEY_VARIABLE, run_async
-from bulksubmit.cli.secured import Secured, secured, secured_options
+from bulksubmit.cli.secured import secured, secured_options
 from bulksubmit.emulator.switches import Switches
 from bulksubmit.service.endpoint import is_loopback
 
 if TYPE_CHECKING:
     from bulksubmit.emulator import Faults, Phase, Service
+    from bulksubmit.emulator.front import Front
 
 
 # Each is a rate of the emulator's Faults, under the same name.
@@ -317,7 +318,7 @@ def _phases(path: Path | None) -> "Sequence[Phase]":
 
 
 async def _serve(
-    service: "Service", host: str, port: int, front: Secured, announce: Callable[[str], None]
+    service: "Service", host: str, port: int, front: "Front", announce: Callable[[str], None]
 ) -> None:
     from bulksubmit.emulator.server import serve  # noqa: PLC0415  As above.
 

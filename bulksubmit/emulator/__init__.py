@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from bulksubmit.emulator.capacity import Capacity, Phase
     from bulksubmit.emulator.exchange import Answer, Call, Operation, Plan
     from bulksubmit.emulator.faults import Fault, Faults, TaskFault
+    from bulksubmit.emulator.local import Emulator
     from bulksubmit.emulator.service import Service
     from bulksubmit.emulator.store import Job, JobState
     from bulksubmit.emulator.switches import Switches
@@ -20,6 +21,7 @@ __all__ = [
     "Answer",
     "Call",
     "Capacity",
+    "Emulator",
     "Fault",
     "Faults",
     "Job",
@@ -32,12 +34,14 @@ __all__ = [
     "TaskFault",
 ]
 
-# A command line that only wants to know which switches there are need not wait for the rest.
+# A command line that only wants to know which switches there are need not wait for the rest, nor
+# does the simulation wait for aiohttp.
 _IMPORTED_WHEN_USED = {
     "Access": "access",
     "Answer": "exchange",
     "Call": "exchange",
     "Capacity": "capacity",
+    "Emulator": "local",
     "Fault": "faults",
     "Faults": "faults",
     "Job": "store",

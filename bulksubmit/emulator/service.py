@@ -57,6 +57,7 @@ class Service:
     Attributes:
         record: What was seen so far.
         faults: How often things go wrong; may be replaced at any time.
+        access: Who may call; None for everybody, without any credential.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class Service:
         self.record = Record()
         self.faults = faults or Faults()
         self._random = random
-        self._access = access
+        self.access = access
         self._script = None if script is None else _as_script(script)
         self._task_script = task_script
         self._bottleneck = Bottleneck(phases) if phases else None
@@ -231,9 +232,9 @@ class Service:
         proxy_bytes_max = self.faults.proxy_bytes_max
         if proxy_bytes_max is not None and len(body) > proxy_bytes_max:
             return answers.page(stamp, 413, "413 Request Entity Too Large"), 0
-        if self._access is not None:
+        if self.access is not None:
             status = self._switches.expired_token_status
-            self._access.check(plan.call, now_s=stamp.now_s, bad_token_status=status)
+            self.access.check(plan.call, now_s=stamp.now_s, bad_token_status=status)
         _check_head(plan.call, self._switches)
         body = _unpacked(plan.call, body, self._switches)
         if plan.call.operation is Operation.ADD_TASK_COLLECTION:
