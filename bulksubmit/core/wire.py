@@ -272,6 +272,8 @@ def etag(ticks: int) -> str:
 def timestamp(ticks: int) -> str:
     """ISO 8601 in UTC, up to seven fractional digits, without trailing zeros, as recorded."""
     seconds, fraction = divmod(ticks, TICKS_PER_S)
+    if fraction % 10:
+        return f"{_date_and_time(seconds)}.{fraction:07d}Z"
     return f"{_date_and_time(seconds)}.{fraction:07d}".rstrip("0").rstrip(".") + "Z"
 
 
@@ -290,14 +292,16 @@ def encode_results(origin: str, job_id: str, results: Iterable[SentResult]) -> b
     """
     tasks_url = f"{origin}/jobs/{job_id}/tasks/"
     location = _text(tasks_url)[:-1]  # An ID and the closing quote follow.
+    marks: dict[int, str] = {}  # Tasks that were added at one moment differ by their IDs only.
     items = []
     for result in results:
         task_id = result.task_id
         if isinstance(result, Added):
-            ticks = result.ticks
+            mark = marks.get(result.ticks)
+            if mark is None:
+                mark = marks[result.ticks] = _mark(result.ticks, location)
             items.append(
-                f'{{\r\n      "status":"Success","taskId":"{task_id}","eTag":"0x{ticks:X}",'
-                f'"lastModified":"{timestamp(ticks)}","location":{location}{task_id}"\r\n    }}'
+                f'{{\r\n      "status":"Success","taskId":"{task_id}{mark}{task_id}"\r\n    }}'
             )
         else:
             failed = {
@@ -311,6 +315,12 @@ def encode_results(origin: str, job_id: str, results: Iterable[SentResult]) -> b
     return (
         f'{{\r\n  "odata.metadata":{metadata},"value":[\r\n    {",".join(items)}\r\n  ]\r\n}}'
     ).encode()
+
+
+def _mark(ticks: int, location: str) -> str:
+    """What stands between a task's ID and its ID again, in a result that says Success."""
+    modified = timestamp(ticks)
+    return f'","eTag":"0x{ticks:X}","lastModified":"{modified}","location":{location}'
 
 
 def encode_error(origin: str, error: BatchError) -> bytes:
