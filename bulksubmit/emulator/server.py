@@ -171,8 +171,13 @@ async def _send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
     body = answer.body if answer.cut_at is None else answer.body[: answer.cut_at]
     try:
         await response.prepare(request)
-        for start in range(0, len(body), _CHUNK_BYTES):
+        last = max(0, len(body) - 1) // _CHUNK_BYTES * _CHUNK_BYTES
+        for start in range(0, last, _CHUNK_BYTES):
             await response.write(body[start : start + _CHUNK_BYTES])
+        if answer.cut_at is None:
+            await response.write_eof(body[last:])  # The last chunk and the end in one piece.
+        else:
+            await response.write(body[last:])
     except ConnectionError:
         return response  # The client has gone.
     if answer.cut_at is not None and request.transport is not None:
