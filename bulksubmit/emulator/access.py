@@ -3,6 +3,7 @@
 import hmac
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from typing import Protocol
 
 from bulksubmit.core import sharedkey
@@ -91,11 +92,16 @@ class Access:
         if text is None:
             raise _denied("Neither the ocp-date nor the Date header was specified.")
         try:
-            date_s = parsedate_to_datetime(text).timestamp()
+            date_s = _parse_date(text)
         except ValueError:
             raise _denied(f"The date header in the request is incorrect: '{text}'.") from None
         if abs(now_s - date_s) > CLOCK_SKEW_MAX_S:
             raise _denied(f"Request date header too old: '{text}'.")
+
+
+@lru_cache(maxsize=64)  # A flood names each second many times; parsing takes 3 µs.
+def _parse_date(text: str) -> float:
+    return parsedate_to_datetime(text).timestamp()
 
 
 def _denied(detail: str) -> ServiceError:

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 import orjson
@@ -162,6 +162,11 @@ class Adder:
     switches: Switches
     task_script: TaskScript | None
     random: Random
+    _troubled: bool = field(init=False)  # Asked once, not of each task: most services are well.
+
+    def __post_init__(self) -> None:
+        rates = self.faults.server_error, self.faults.server_error_added
+        self._troubled = self.task_script is not None or any(rates)
 
     def add(self, tasks: Looked) -> list[SentResult]:
         """Add what can be added.
@@ -191,7 +196,7 @@ class Adder:
         task_id, error = tasks.ids[place], tasks.errors.get(place)
         if error is not None:
             return self._failed(task_id, "ClientError", error.code, error.values)
-        trouble = self._trouble(task_id)
+        trouble = self._trouble(task_id) if self._troubled else None
         if trouble is not None:
             if trouble.added:
                 self._store(tasks, place, ticks)
