@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from pathlib import Path
 from random import Random
 from statistics import median
@@ -139,7 +140,7 @@ class _Connection(asyncio.Protocol):
         self._requests = requests
         self._done = done
         self._answer = bytearray()
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -161,7 +162,6 @@ class _Connection(asyncio.Protocol):
 
     def _next(self) -> None:
         request = next(self._requests, None)
-        assert self._transport is not None
         if request is not None:
             self._transport.write(request)
         else:
@@ -181,7 +181,7 @@ async def _send(requests: Sequence[bytes], host: str, port: int) -> None:
     for _ in range(CONNECTIONS):
         done: asyncio.Future[None] = loop.create_future()
         ends.append(done)
-        await loop.create_connection(lambda done=done: _Connection(left, done), host, port)  # type: ignore[misc]  # mypy infers no lambda with defaults.
+        await loop.create_connection(partial(_Connection, left, done), host, port)
     async with asyncio.timeout(600):
         for end in ends:
             await end
@@ -249,7 +249,7 @@ async def _serve_open() -> None:
 def table(loads: Mapping[str, list[Load]]) -> str:
     """The medians, as a table in Markdown."""
     lines = [
-        "| case | task, bytes | Shared Key | requests/s | tasks/s | CPU a request, ms | of it system |",
+        "| case | bytes | Shared Key | requests/s | tasks/s | CPU a request, ms | of it system |",
         "|---|---:|---|---:|---:|---:|---:|",
     ]
     for name, measured in loads.items():
@@ -281,9 +281,7 @@ def main() -> None:
     print(machine(), flush=True)
     environment = child_environment(Path())
     loads: dict[str, list[Load]] = defaultdict(list)
-    for number, name in itertools.product(
-        range(1, arguments.rounds + 1), arguments.cases or CASES
-    ):
+    for number, name in itertools.product(range(1, arguments.rounds + 1), arguments.cases or CASES):
         print(f"round {number} of {arguments.rounds}: {name}", file=sys.stderr, flush=True)
         case = CASES[name]
         loads[name].append(load(case, arguments.requests, (cores[-1], cores[0]), environment))

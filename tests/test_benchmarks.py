@@ -76,6 +76,17 @@ def test_task_files_are_reused(tmp_path: Path) -> None:
     assert task_file(tmp_path, tasks=3, task_bytes=300).read_bytes() == whole
 
 
+def test_the_emulator_is_loaded() -> None:
+    """
+    A small load ends well, with a row for each case, signed or open to everybody: the emulator
+    took every task.
+    """
+    printed = benchmark("emulator", *("small", "300-open", "--rounds", "1", "--requests", "20"))
+
+    rows = table_rows(printed)
+    assert [row[:3] for row in rows[1:]] == [["small", "76", "yes"], ["300-open", "300", "no"]]
+
+
 def test_emulator_memory_is_told(tmp_path: Path) -> None:
     """
     The emulator's memory is measured with as many tasks as were asked for.
