@@ -208,10 +208,12 @@ def emulator(
     """Play the Azure Batch service on this machine, until interrupted.
 
     Jobs live in memory: POST /jobs or --job makes one. Signatures and tokens are verified. Prints
-    one line that says where it listens and how to point a client at it.
+    one line that says where it listens, where to see in a browser what it does, and how to point a
+    client at it.
     """
     # Imported here, so that --help costs nothing.
     from bulksubmit.emulator import Access, Service  # noqa: PLC0415
+    from bulksubmit.emulator.page import PATH  # noqa: PLC0415
 
     key, key_is_given = _account_key(account_key_file)
     front = click.get_current_context().with_resource(secured(**options))
@@ -236,7 +238,8 @@ def emulator(
             f"{name}={shlex.quote(text) if text else ''}" for name, text in variables.items()
         )
         click.echo(
-            f"emulator at {endpoint}, account {account_name}, jobs {' '.join(job_ids) or 'none'}: "
+            f"emulator at {endpoint}, page {endpoint}{PATH}, account {account_name}, "
+            f"jobs {' '.join(job_ids) or 'none'}: "
             f"{shown} bulksubmit submit tasks.jsonl --job-id {job_ids[0] if job_ids else 'JOB'}"
             + (f" ({KEY_VARIABLE} is as given)" if KEY_VARIABLE not in variables else "")
         )

@@ -153,6 +153,7 @@ class Adder:
         switches: How the service behaves where nobody knows.
         task_script: What goes wrong with which task; None for nothing.
         random: Where chance comes from.
+        struck: Counts the tasks that something went wrong with, by ``TaskFault.kind``.
     """
 
     job: Job
@@ -162,6 +163,7 @@ class Adder:
     switches: Switches
     task_script: TaskScript | None
     random: Random
+    struck: Counter[str]
     _troubled: bool = field(init=False)  # Asked once, not of each task: most services are well.
 
     def __post_init__(self) -> None:
@@ -198,6 +200,7 @@ class Adder:
             return self._failed(task_id, "ClientError", error.code, error.values)
         trouble = self._trouble(task_id) if self._troubled else None
         if trouble is not None:
+            self.struck[trouble.kind] += 1
             if trouble.added:
                 self._store(tasks, place, ticks)
             return self._failed(task_id, trouble.status, trouble.code, trouble.values)

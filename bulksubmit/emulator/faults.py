@@ -166,6 +166,13 @@ class TaskFault:
     added: bool = False
     values: tuple[ErrorDetail, ...] = ()
 
+    @property
+    def kind(self) -> str:
+        """What to count it as: the rate it stands for, be it scripted, or else its status."""
+        if self.status != "ServerError":
+            return self.status
+        return "server_error_added" if self.added else "server_error"
+
     @classmethod
     def draw(cls, faults: Faults, code: str, random: Random) -> "TaskFault | None":
         """Draw the fault that strikes one task; the code is one, or ``any``."""

@@ -1,5 +1,6 @@
 """What each operation does to the account, and answers."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from random import Random
 
@@ -71,8 +72,17 @@ class Operations:
         *,
         faults: Faults,
         task_script: TaskScript | None,
+        struck: Counter[str],
     ) -> tuple[Answer, int]:
         """Add the tasks of a request; also say how many it held.
+
+        Args:
+            plan: The request, and what goes wrong with it.
+            body: Its body, not packed.
+            stamp: What marks the answer.
+            faults: How often tasks go wrong.
+            task_script: What goes wrong with which task.
+            struck: Counts those that something went wrong with.
 
         Raises:
             ServiceError: the service refuses the request as a whole.
@@ -81,7 +91,8 @@ class Operations:
         tasks = parse_collection(body, switches)
         job = self._account.job(plan.call.target.job_id, ticks=stamp.ticks)
         check_open(job, switches)
-        adder = Adder(job, stamp, faults, plan.fault, switches, task_script, self._random)
+        fault, random = plan.fault, self._random
+        adder = Adder(job, stamp, faults, fault, switches, task_script, random, struck)
         results = adder.add(look_at(tasks, self._checker, job, switches))
         job.note_counts(ticks=stamp.ticks)
         return answers.entity(stamp, encode_results(stamp.origin, job.id, results)), len(tasks)

@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from bulksubmit.emulator import page
 from bulksubmit.emulator.exchange import Answer, Door, Plan
 from bulksubmit.emulator.record import Record
 from bulksubmit.emulator.service import Service
@@ -109,13 +110,14 @@ async def serve(
         port: 0 for any free one; see the server's ``endpoint``.
         clock: POSIX time.
         doors: What else stands at this address, by a regular expression for the start of its
-            paths, such as ``/_emulator``.
+            paths; beside the page, which always does.
         ssl_context: For HTTPS; None for HTTP. The service's own ``scheme`` is to say the same.
 
     Raises:
         OSError: if the port is taken.
     """
-    server = Server(service, clock, doors or {})
+    looked_at = page.Page(service, since_s=clock())
+    server = Server(service, clock, {page.PATH: looked_at, **(doors or {})})
     web_server = _CountingServer(
         server.handle,
         access_log=None,
@@ -130,7 +132,7 @@ async def serve(
         bound_host, bound_port = runner.addresses[0][:2]
         shown = f"[{bound_host}]" if ":" in bound_host else bound_host
         scheme = "http" if ssl_context is None else "https"
-        server.endpoint = f"{scheme}://{shown}:{bound_port}"
+        server.endpoint = looked_at.endpoint = f"{scheme}://{shown}:{bound_port}"
         yield server
     finally:
         server.close()

@@ -141,6 +141,11 @@ class Service:
         """All jobs, in the order in which they were created."""
         return iter(self._account)
 
+    @property
+    def account_name(self) -> str | None:
+        """The account's name; None if it is open to everybody."""
+        return None if self._access is None else self._access.account_name
+
     def plan(self, method: str, target: str, headers: Mapping[str, str], *, now_s: float) -> Plan:
         """Take in the head of a request and say what is to be done with it.
 
@@ -248,8 +253,14 @@ class Service:
         if plan.server_error:
             share = min(1.0 - faults.server_error_added, faults.server_error + plan.server_error)
             faults = replace(faults, server_error=share)
-        script = self._task_script
-        return self._operations.add_collection(plan, body, stamp, faults=faults, task_script=script)
+        return self._operations.add_collection(
+            plan,
+            body,
+            stamp,
+            faults=faults,
+            task_script=self._task_script,
+            struck=self.record.by_task_fault,
+        )
 
     def _share_added(self, fault: Fault | None) -> float:
         return share_added_by(fault, self.faults, self._switches)
@@ -287,8 +298,9 @@ class Service:
         self, plan: Plan, status: int | None, now_s: float, body_bytes: int = 0, tasks: int = 0
     ) -> None:
         name = plan.call.headers.get("client-request-id")
-        operation = plan.call.operation
-        self.record.add(Seen(now_s, operation, status, plan.fault, body_bytes, tasks, name))
+        operation, job_id = plan.call.operation, plan.call.target.job_id
+        seen = Seen(now_s, operation, status, plan.fault, body_bytes, tasks, name, job_id)
+        self.record.add(seen)
 
 
 def _check_head(call: Call, switches: Switches) -> None:
