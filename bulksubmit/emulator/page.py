@@ -7,6 +7,7 @@ that loads nothing and runs nothing; the browser fetches it again every two seco
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from html import escape
@@ -66,6 +67,8 @@ th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line);
 tr:last-child td { border-bottom: 0; }
 th:last-child, td:last-child { padding-right: 0; }
 .n { text-align: right; white-space: nowrap; }
+.n + :not(.n) { padding-left: 1rem; }
+.st { white-space: nowrap; }
 .id { overflow-wrap: anywhere; }
 .mono { font: .85em/1.4 ui-monospace, monospace; overflow-wrap: anywhere; }
 .good { color: var(--good); } .odd { color: var(--odd); } .bad { color: var(--bad); }
@@ -79,7 +82,7 @@ p { margin: 0; }
   .rows tr { display: flex; flex-wrap: wrap; gap: 0 .9rem; padding: .4rem 0;
     border-bottom: 1px solid var(--line); }
   .rows tr:last-child { border-bottom: 0; }
-  .rows td { border: 0; padding: 0; text-align: left; }
+  .rows td, .rows .n + td { border: 0; padding: 0; text-align: left; }
   .rows td:empty { display: none; }
   .rows td[data-of]::before { content: attr(data-of) " "; color: var(--faint); font-size: .85rem; }
 }
@@ -168,14 +171,16 @@ def _head(snapshot: Snapshot) -> str:
 
 
 def _tiles(snapshot: Snapshot) -> str:
-    struck = sum(line.injected for line in snapshot.faults)
+    struck = Counter[str]()
+    for line in snapshot.faults:
+        struck[line.of] += line.injected
     tiles = (
         ("Tasks a second", _rate(snapshot.tasks_per_s), f"{snapshot.tasks:,} in all"),
         ("Requests a second", _rate(snapshot.requests_per_s), f"{snapshot.requests:,} in all"),
         ("In flight", f"{snapshot.in_flight:,}", f"peak {snapshot.in_flight_peak:,}"),
         ("Received", _size(snapshot.body_bytes), "bodies of requests"),
         ("Connections", f"{snapshot.connections:,}", "opened in all"),
-        ("Faults injected", f"{struck:,}", "in requests and tasks"),
+        ("Faults injected", f"{struck['request']:,}", f"requests; {struck['task']:,} tasks"),
     )
     cells = "".join(
         f'<div>{name}<b>{value}</b><span class="faint">{more}</span></div>'
@@ -307,8 +312,8 @@ def _section(
 
 def _status(status: int | None) -> str:
     if status is None:
-        return '<td class="bad">no answer</td>'
-    return f'<td class="{_STATUS_WORDS.get(status // 100, "odd")}">{status}</td>'
+        return '<td class="st bad">no answer</td>'
+    return f'<td class="st {_STATUS_WORDS.get(status // 100, "odd")}">{status}</td>'
 
 
 def _number(value: int, of: str = "") -> str:
