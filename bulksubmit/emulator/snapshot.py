@@ -148,10 +148,11 @@ def take(service: Service, *, endpoint: str, since_s: float, now_s: float) -> Sn
     # An emulator that has just begun is not slow: it is new.
     seconds = min(RATE_SECONDS, max(1, int(now_s) - int(since_s)), SECONDS_KEPT)
     latest = by_second[-seconds:]
-    jobs_in_all, newest = 0, deque[Job](maxlen=JOBS_MAX)
+    jobs_in_all, newest, ticks = 0, deque[Job](maxlen=JOBS_MAX), to_ticks(now_s)
     for job in service.jobs():
-        jobs_in_all += 1
-        newest.append(job)
+        if job.gone_ticks is None or job.gone_ticks > ticks:  # Removed when someone asks for it.
+            jobs_in_all += 1
+            newest.append(job)
     statuses = {str(status or "none"): n for status, n in record.by_status.most_common()}
     return Snapshot(
         endpoint=endpoint,
@@ -172,7 +173,7 @@ def take(service: Service, *, endpoint: str, since_s: float, now_s: float) -> Sn
         by_status=statuses,
         faults=_faults(service),
         jobs_in_all=jobs_in_all,
-        jobs=[_job(job) for job in reversed(newest)],
+        jobs=[_job(job, ticks) for job in reversed(newest)],
         last_requests=[_request(seen) for seen in islice(reversed(record.log), REQUESTS_MAX)],
     )
 
@@ -192,7 +193,8 @@ def _faults(service: Service) -> list[FaultLine]:
     return [line for line in lines if line.rate or line.injected]
 
 
-def _job(job: Job) -> JobLine:
+def _job(job: Job, ticks: int) -> JobLine:
+    job.settle(ticks=ticks)  # What has been due since before someone looks has happened.
     active = job.counts.active
     return JobLine(
         id=job.id,

@@ -19,6 +19,7 @@ from bulksubmit.emulator.page import PATH, Page
 from bulksubmit.emulator.record import SECONDS_KEPT, Recent, Seen
 from bulksubmit.emulator.server import serve
 from bulksubmit.emulator.snapshot import JOBS_MAX, REQUESTS_MAX
+from bulksubmit.emulator.switches import Switches
 from tests.emulator.calls import ADD, NOW_S, VERSION, call, make_body, make_service
 
 ENDPOINT = "http://127.0.0.1:1234"
@@ -263,6 +264,23 @@ def test_thousands_of_jobs_stay_short() -> None:
     assert [text for text in page.texts if text.startswith("job-")] == ids
     assert "… and 2,900 more, older than these." in page.texts
     assert sum(text.startswith("request-") for text in page.texts) == REQUESTS_MAX
+
+
+def test_what_is_due_has_happened() -> None:
+    """
+    A job that was being disabled is disabled once its time has come, and a deleted one is gone,
+    though nobody asked for it in between.
+    """
+    service = make_service(switches=Switches(job_change_s=5.0))
+    service.create_job("j2", now_s=NOW_S)
+    call(service, "POST", f"/jobs/j1/disable?{VERSION}", b'{"disableTasks":"wait"}')
+    call(service, "DELETE", f"/jobs/j2?{VERSION}")
+
+    def states(now_s: float) -> dict[str, str]:
+        return {job["id"]: job["state"] for job in read_json(service, now_s=now_s)["jobs"]}
+
+    assert states(NOW_S + 4) == {"j1": "disabling", "j2": "deleting"}
+    assert states(NOW_S + 5) == {"j1": "disabled"}
 
 
 def test_no_task_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
