@@ -200,8 +200,9 @@ class Job:
     _tasks: dict[str, bytes] = field(default_factory=dict, repr=False)
     _changes: dict[str, Change] = field(default_factory=dict, repr=False)
     _ids: SortedIds = field(default_factory=SortedIds, repr=False)
-    _number: Counter[TaskEnd | None] = field(default_factory=Counter, repr=False)
-    _slots: Counter[TaskEnd | None] = field(default_factory=Counter, repr=False)
+    # Only what is not as usual is counted: the usual task is active, and needs one slot.
+    _ended: Counter[TaskEnd] = field(default_factory=Counter, repr=False)
+    _more_slots: Counter[TaskEnd | None] = field(default_factory=Counter, repr=False)
     _past: deque[tuple[int, Counts, Counts]] = field(default_factory=deque, repr=False)
     _manager_active: bool = False
 
@@ -245,7 +246,8 @@ class Job:
         mark = ticks | _COMPLETED if completed else ticks
         self._tasks[folded] = mark.to_bytes(_TICKS_BYTES, "big") + body
         self._ids.append(folded)
-        self._count(TaskEnd.SUCCEEDED if completed else None, body, 1)
+        if completed or b"requiredSlots" in body:
+            self._count(TaskEnd.SUCCEEDED if completed else None, body, 1)
         if self.touched is not None:
             self.touched.add(folded)
         return True
@@ -309,7 +311,7 @@ class Job:
 
     def complete_tasks(self, *, ticks: int) -> None:
         """Let all tasks there are run to their end; a job that waits for that completes."""
-        if self._number[None]:
+        if self.counts.active:
             for task_id in self._tasks:
                 task = self.task(task_id)
                 if task is not None and task.end is None:
@@ -324,7 +326,7 @@ class Job:
         REST reference: a job without tasks counts as one whose tasks are all complete. That the
         service takes no time to notice is the emulator's choice.
         """
-        left = self._number[None] or self._manager_active
+        left = self.counts.active or self._manager_active
         if self.state is JobState.ACTIVE and self.on_all_tasks_complete == TERMINATE and not left:
             self.end_reason = "AllTasksCompleted"
             self.enter(JobState.COMPLETED, ticks=ticks)
@@ -332,14 +334,15 @@ class Job:
     @property
     def counts(self) -> Counts:
         """How many tasks are in which state."""
-        return _counts(self._number)
+        succeeded, terminated = self._ended[TaskEnd.SUCCEEDED], self._ended[TaskEnd.TERMINATED]
+        return Counts(len(self._tasks) - succeeded - terminated, succeeded, terminated)
 
     def note_counts(self, *, ticks: int) -> None:
         """Keep the counts as of now, for those who are told them late."""
         past = self._past
         if len(past) > 1 and ticks < past[-2][0] + _COUNTS_APART_TICKS:
             past.pop()
-        past.append((ticks, _counts(self._number), _counts(self._slots)))
+        past.append((ticks, self.counts, self._slots))
         while len(past) > 1 and past[1][0] < ticks - COUNTS_KEPT_S * TICKS_PER_S:
             past.popleft()
 
@@ -359,9 +362,19 @@ class Job:
         for stored in self._tasks.values():
             yield stored[_TICKS_BYTES:]
 
+    @property
+    def _slots(self) -> Counts:
+        tasks, more = self.counts, self._more_slots
+        return Counts(
+            tasks.active + more[None],
+            tasks.succeeded + more[TaskEnd.SUCCEEDED],
+            tasks.failed + more[TaskEnd.TERMINATED],
+        )
+
     def _count(self, end: TaskEnd | None, body: bytes, number: int) -> None:
-        self._number[end] += number
-        self._slots[end] += number * slots_of(body)
+        if end is not None:
+            self._ended[end] += number
+        self._more_slots[end] += number * (slots_of(body) - 1)
 
 
 def slots_of(body: bytes) -> int:
@@ -374,7 +387,3 @@ def slots_of(body: bytes) -> int:
 
 class _Slots(msgspec.Struct):
     requiredSlots: int | None = None  # noqa: N815  The wire's name.
-
-
-def _counts(number: Mapping[TaskEnd | None, int]) -> Counts:
-    return Counts(number[None], number[TaskEnd.SUCCEEDED], number[TaskEnd.TERMINATED])
