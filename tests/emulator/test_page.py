@@ -224,21 +224,20 @@ def test_any_text_is_shown(name: str, job_id: str) -> None:
     assert len(read_json(service)["last_requests"]) == 1
 
 
+def judge(token: str, /, *, now_s: float) -> str | None:  # noqa: ARG001  As of Bearer.
+    return None if token == "the-token" else "another token"
+
+
 def test_no_secret_is_shown() -> None:
     """
     Neither the key, nor a signature or a token that was sent, nor anything of a task.
     """
-    access = Access("mine", b"the key", lambda token: token == "the-token")
-    service = make_service(access=access)
+    service = make_service(access=Access("mine", b"the key", judge))
     body = b'{"value":[{"id":"t1","commandLine":"the-command https://x/?sig=the-signature"}]}'
+    target = f"{ADD}&sig=the-signature"
     for authorization in ("Bearer the-token", "SharedKey mine:the-signature"):
-        call(
-            service,
-            "POST",
-            f"{ADD}&sig=the-signature",
-            body,
-            headers={"authorization": authorization},
-        )
+        call(service, "POST", target, body, headers={"authorization": authorization})
+    assert service.record.by_status == {200: 1, 403: 1}
 
     for query in ("", "?format=json"):
         shown = get(service, query).body.decode()
