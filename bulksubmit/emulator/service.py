@@ -141,11 +141,6 @@ class Service:
         """All jobs, in the order in which they were created."""
         return iter(self._account)
 
-    @property
-    def account_name(self) -> str | None:
-        """The account's name; None if it is open to everybody."""
-        return None if self._access is None else self._access.account_name
-
     def plan(self, method: str, target: str, headers: Mapping[str, str], *, now_s: float) -> Plan:
         """Take in the head of a request and say what is to be done with it.
 

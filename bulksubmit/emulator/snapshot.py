@@ -156,7 +156,7 @@ def take(service: Service, *, endpoint: str, since_s: float, now_s: float) -> Sn
     statuses = {str(status or "none"): n for status, n in record.by_status.most_common()}
     return Snapshot(
         endpoint=endpoint,
-        account=service.account_name,
+        account=None if service.access is None else service.access.account_name,
         since=_time(since_s),
         now=_time(now_s),
         up_s=round(now_s - since_s, 3),
