@@ -1,0 +1,101 @@
+"""Clients in processes of their own, told what to do from here."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.clients.calling import ENDPOINT, KEY, NAME
+from tests.clients.environments import FOLDER
+
+ROOT = FOLDER.parent
+_LINE_BYTES_MAX = 16 * 1024 * 1024  # The results of a thousand tasks come in one line.
+
+
+class Raised(Exception):
+    """What a client raised.
+
+    Attributes:
+        type: The name of its class, in the client.
+        told: What the client could say of it: ``status``, ``code``, ``values`` and the like.
+    """
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.type: str = told["type"]
+        self.told = told
+        super().__init__(f"{self.type}: {told['text']}")
+
+
+@dataclass
+class Client:
+    """A client that runs."""
+
+    process: asyncio.subprocess.Process
+
+    async def __call__(self, do: str, **arguments: Any) -> Any:
+        """Have the client do one call, and give back what that gave, as the wire spells it.
+
+        Raises:
+            Raised: what the client raised.
+        """
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+        await self.process.stdin.drain()
+        line = await self.process.stdout.readline()
+        assert line, f"the client ended during {do}; what it said is above"
+        given = json.loads(line)
+        if "raised" in given:
+            raise Raised(given["raised"])
+        return given["result"]
+
+
+def python_program(module: str, *arguments: str) -> list[str]:
+    """The command of a client that is written in Python, but for the Python itself."""
+    return ["-m", f"tests.clients.{module}", *arguments]
+
+
+@asynccontextmanager
+async def running(
+    command: list[str], endpoint: str, account_name: str, key: str, **more: str
+) -> AsyncIterator[Client]:
+    """A client, told of an account by its environment.
+
+    Args:
+        command: What to run.
+        endpoint: The account's URL.
+        account_name: Its name.
+        key: Its key, in Base64.
+        more: Other variables of its environment.
+    """
+    variables = clean_environment() | {ENDPOINT: endpoint, NAME: account_name, KEY: key} | more
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        cwd=ROOT,
+        env=variables,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        limit=_LINE_BYTES_MAX,
+    )
+    try:
+        yield Client(process)
+    finally:
+        assert process.stdin
+        process.stdin.close()
+        await process.wait()
+
+
+def clean_environment() -> dict[str, str]:
+    """Our own variables, without what would lead a client past the emulator or elsewhere."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.upper().startswith(("AZURE_", "PYTHON", "NODE_", "VIRTUAL_ENV"))
+        and not name.upper().endswith("_PROXY")
+    }
+    return kept | {"NO_PROXY": "*"}
