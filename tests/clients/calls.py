@@ -3,17 +3,14 @@
 import asyncio
 import json
 import os
-import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tests.clients.calling import ENDPOINT, KEY, NAME
-from tests.clients.environments import FOLDER
+from tests.clients.published import ROOT, Program
 
-ROOT = FOLDER.parent
 _LINE_BYTES_MAX = 16 * 1024 * 1024  # The results of a thousand tasks come in one line.
 
 
@@ -55,29 +52,24 @@ class Client:
         return given["result"]
 
 
-def python_program(module: str, *arguments: str) -> list[str]:
-    """The command of a client that is written in Python, but for the Python itself."""
-    return ["-m", f"tests.clients.{module}", *arguments]
-
-
 @asynccontextmanager
 async def running(
-    command: list[str], endpoint: str, account_name: str, key: str, **more: str
+    program: Program, endpoint: str, account_name: str, key: str, **variables: str
 ) -> AsyncIterator[Client]:
     """A client, told of an account by its environment.
 
     Args:
-        command: What to run.
+        program: How it is run.
         endpoint: The account's URL.
         account_name: Its name.
         key: Its key, in Base64.
-        more: Other variables of its environment.
+        variables: More for its environment.
     """
-    variables = clean_environment() | {ENDPOINT: endpoint, NAME: account_name, KEY: key} | more
+    told = {ENDPOINT: endpoint, NAME: account_name, KEY: key}
     process = await asyncio.create_subprocess_exec(
-        *command,
+        *program.command,
         cwd=ROOT,
-        env=variables,
+        env={**clean_environment(), **program.variables, **told, **variables},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=_LINE_BYTES_MAX,

@@ -1,7 +1,8 @@
-"""The clients, each in its environment, and the account that they talk to."""
+"""The account that the clients talk to, and each client in turn."""
 
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from random import Random
 
 import pytest
@@ -10,10 +11,12 @@ from bulksubmit.emulator import Service
 from bulksubmit.emulator.access import Access
 from bulksubmit.emulator.server import serve
 from tests.clients.calls import Client, running
-from tests.clients.environments import python_with
+from tests.clients.published import CLIENTS, SLOW, Program
 
 ACCOUNT = "myaccount"
 KEY = base64.b64encode(b"not a secret, but a key").decode()
+
+Run = Callable[..., AbstractAsyncContextManager[Client]]
 
 
 @pytest.fixture
@@ -24,18 +27,27 @@ def service() -> Service:
 
 @pytest.fixture
 async def endpoint(service: Service) -> AsyncIterator[str]:
+    """Where it listens."""
     async with serve(service) as server:
         yield server.endpoint
 
 
-@pytest.fixture(params=["azure-batch 14"])
-def command(request: pytest.FixtureRequest) -> list[str]:
-    """How the client is run."""
-    python = python_with("azure-batch-14", "azure-batch==14.2.0")
-    return [str(python), "-m", "tests.clients.azure_batch_14"]
+@pytest.fixture(
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CLIENTS]
+)
+def client_name(request: pytest.FixtureRequest) -> str:
+    """Which client; each test runs once for each."""
+    return str(request.param)
 
 
 @pytest.fixture
-async def client(command: list[str], endpoint: str) -> AsyncIterator[Client]:
-    async with running(command, endpoint, ACCOUNT, KEY) as client:
+def program(client_name: str) -> Program:
+    """How it is run."""
+    return CLIENTS[client_name]()
+
+
+@pytest.fixture
+async def client(program: Program, endpoint: str) -> AsyncIterator[Client]:
+    """It, told of the account."""
+    async with running(program, endpoint, ACCOUNT, KEY) as client:
         yield client

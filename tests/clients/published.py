@@ -1,0 +1,58 @@
+"""Which clients there are, and how each is run."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from tests.clients.environments import FOLDER, node_modules_with, python_with
+
+ROOT = FOLDER.parent
+
+
+@dataclass(frozen=True)
+class Program:
+    """How a client is run.
+
+    Attributes:
+        command: In the folder that tests/ lies in.
+        variables: More for its environment.
+    """
+
+    command: tuple[str, ...]
+    variables: Mapping[str, str]
+
+
+def azure_batch_14() -> Program:
+    """The Python client that most programs still use."""
+    python = python_with("azure-batch-14", "azure-batch==14.2.0")
+    return Program((str(python), "-m", "tests.clients.azure_batch_14"), {})
+
+
+def azure_batch_15(flavour: str) -> Program:
+    """The newest Python client, ``sync`` or ``aio``."""
+    # Its async half runs on aiohttp, which it leaves to its users to install.
+    python = python_with("azure-batch-15", "azure-batch==15.1.0", "aiohttp>=3.14")
+    return Program((str(python), "-m", "tests.clients.azure_batch_15", flavour), {})
+
+
+def azure_batch_10_for_node() -> Program:
+    """The JavaScript client.
+
+    Raises:
+        FileNotFoundError: if there is no node, or no npm.
+    """
+    node = shutil.which("node")
+    if node is None:
+        raise FileNotFoundError("node is missing: this client needs node and npm on the PATH")
+    modules = node_modules_with("azure-batch-10-for-node", "@azure/batch@10.2.0")
+    script = str(FOLDER.parent / "tests" / "clients" / "azure_batch_10.cjs")
+    return Program((node, script), {"NODE_MODULES": str(modules)})
+
+
+CLIENTS: dict[str, Callable[[], Program]] = {
+    "azure-batch-14": azure_batch_14,
+    "azure-batch-15": lambda: azure_batch_15("sync"),
+    "azure-batch-15-aio": lambda: azure_batch_15("aio"),
+    "azure-batch-10-for-node": azure_batch_10_for_node,
+}
+SLOW = {"azure-batch-10-for-node"}
