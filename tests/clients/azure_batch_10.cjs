@@ -7,7 +7,7 @@ const { createRequire } = require("node:module");
 
 const { BATCH_ENDPOINT, BATCH_ACCOUNT, BATCH_KEY, NODE_MODULES } = process.env;
 const load = createRequire(NODE_MODULES + "/");
-const { BatchServiceClient, BatchSharedKeyCredentials } = load("@azure/batch");
+const { BatchServiceClient, BatchServiceMappers, BatchSharedKeyCredentials } = load("@azure/batch");
 
 const TASKS_MAX = 100; // Of one request; this client leaves it to its user to cut them.
 
@@ -24,15 +24,36 @@ function optionsOf(given) {
   return options;
 }
 
-// Members as this client spells them: userName for the wire's username.
-function modelOf(value) {
-  if (Array.isArray(value)) return value.map(modelOf);
-  if (value === null || typeof value !== "object") return value;
+// Members as this client spells them: userName for the wire's username; and back.
+const modelOf = (value) => renamed(value, "username", "userName");
+const wireOf = (value) => renamed(value, "userName", "username");
+
+function renamed(value, from, to) {
+  if (Array.isArray(value)) return value.map((each) => renamed(each, from, to));
+  if (value === null || typeof value !== "object" || value instanceof Date) return value;
   const members = Object.entries(value).map(([name, inner]) => [
-    name === "username" ? "userName" : name,
-    modelOf(inner),
+    name === from ? to : name,
+    renamed(inner, from, to),
   ]);
   return Object.fromEntries(members);
+}
+
+// Which fields of the client's own models these tasks all leave unset.
+function unsetIn(tasks) {
+  const unset = new Set();
+  const given = new Set();
+  const look = (value, { type }) => {
+    if (value === undefined) return;
+    if (type.name === "Sequence") value.forEach((each) => look(each, type.element));
+    if (type.name !== "Composite") return;
+    const mapper = BatchServiceMappers[type.className];
+    for (const [name, inner] of Object.entries(mapper.type.modelProperties)) {
+      (value[name] === undefined ? unset : given).add(`${type.className}.${name}`);
+      look(value[name], inner);
+    }
+  };
+  tasks.forEach((task) => look(modelOf(task), BatchServiceMappers.TaskAddParameter));
+  return [...unset].filter((name) => !given.has(name));
 }
 
 async function pagesOf(first, next) {
@@ -77,6 +98,7 @@ const calls = {
       () => batch.task.list(job_id, { taskListOptions: optionsOf(more) }),
       (link) => batch.task.listNext(link),
     ),
+  unset_in_tasks: ({ tasks }) => unsetIn(tasks),
   update_task: ({ job_id, task_id, constraints, ...more }) =>
     batch.task.update(job_id, task_id, { constraints, taskUpdateOptions: optionsOf(more) }),
   terminate_task: ({ job_id, task_id }) => batch.task.terminate(job_id, task_id),
@@ -100,7 +122,7 @@ async function main() {
     const { do: name, ...given } = JSON.parse(line);
     let answer;
     try {
-      answer = { result: (await calls[name](given)) ?? null };
+      answer = { result: wireOf(await calls[name](given)) ?? null };
     } catch (error) {
       answer = { raised: tell(error) };
     }

@@ -78,14 +78,14 @@ class Client:
     def delete_task(self, job_id: str, task_id: str, **options: Any) -> None:
         self._task.delete(job_id, task_id, _options(models.TaskDeleteOptions, options))
 
-    def unset_in_task(self, task: JSON) -> list[str]:
-        """Which fields of the client's own models a task leaves unset."""
+    def unset_in_tasks(self, tasks: list[JSON]) -> list[str]:
+        """Which fields of the client's own models these tasks all leave unset."""
 
         def attributes(value: Any) -> JSON:
             names = getattr(value, "_attribute_map", ())
             return {name: getattr(value, name) for name in names}
 
-        return sorted(unset_in(models.TaskAddParameter.deserialize(task), attributes))
+        return sorted(unset_in([models.TaskAddParameter.deserialize(task) for task in tasks], attributes))
 
 
 def _options(model: Any, given: JSON) -> Any:

@@ -142,9 +142,9 @@ class Client:
     def delete_task(self, job_id: str, task_id: str, **options: Any) -> None:
         self._done(self._batch.delete_task(job_id, task_id, **_options(options)))
 
-    def unset_in_task(self, task: JSON) -> list[str]:
-        """Which fields of the client's own models a task leaves unset."""
-        return sorted(unset_in(models.BatchTaskCreateOptions(task), _attributes))
+    def unset_in_tasks(self, tasks: list[JSON]) -> list[str]:
+        """Which fields of the client's own models these tasks all leave unset."""
+        return sorted(unset_in([models.BatchTaskCreateOptions(task) for task in tasks], _attributes))
 
 
 def _options(given: JSON) -> JSON:

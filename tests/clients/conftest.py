@@ -9,6 +9,7 @@ import pytest
 
 from bulksubmit.emulator import Service
 from bulksubmit.emulator.access import Access
+from bulksubmit.emulator.faults import TaskFault
 from bulksubmit.emulator.server import serve
 from tests.clients.calls import Client, running
 from tests.clients.published import CLIENTS, SLOW, Program
@@ -20,9 +21,20 @@ Run = Callable[..., AbstractAsyncContextManager[Client]]
 
 
 @pytest.fixture
-def service() -> Service:
+def first_faults() -> dict[str, TaskFault]:
+    """What goes wrong with a task when it is sent for the first time, by its ID."""
+    return {}
+
+
+@pytest.fixture
+def service(first_faults: dict[str, TaskFault]) -> Service:
     """The account, with nothing in it."""
-    return Service(random=Random(1), access=Access(ACCOUNT, base64.b64decode(KEY)))
+    access = Access(ACCOUNT, base64.b64decode(KEY))
+
+    def fail_once(task_id: str, /) -> TaskFault | None:
+        return first_faults.pop(task_id, None)
+
+    return Service(random=Random(1), access=access, task_script=fail_once)
 
 
 @pytest.fixture
