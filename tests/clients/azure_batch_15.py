@@ -105,7 +105,8 @@ class Client:
         self._finish(self._batch.begin_enable_job(job_id, polling_interval=0))
 
     def terminate_job(self, job_id: str, reason: str | None = None) -> None:
-        made = models.BatchJobTerminateOptions(termination_reason=reason) if reason else None
+        # It does not export the model for it.
+        made = None if reason is None else {"terminateReason": reason}
         self._finish(self._batch.begin_terminate_job(job_id, made, polling_interval=0))
 
     def delete_job(self, job_id: str, **options: Any) -> None:
@@ -178,7 +179,7 @@ def _attributes(value: Any) -> JSON:
 
 def _shown(model: Any) -> Any:
     unset_in(model, _attributes)  # It reads an answer's values when they are asked for.
-    return model.as_dict()
+    return {name: value for name, value in model.as_dict().items() if name != "odata.metadata"}
 
 
 def _tell(error: Exception) -> JSON:

@@ -51,6 +51,14 @@ class Client:
             raise Raised(given["raised"])
         return given["result"]
 
+    async def raised(self, do: str, **arguments: Any) -> Raised:
+        """What the client raises when it does one call."""
+        try:
+            given = await self(do, **arguments)
+        except Raised as raised:
+            return raised
+        raise AssertionError(f"{do} raised nothing, but gave {given}")
+
 
 @asynccontextmanager
 async def running(

@@ -1,8 +1,10 @@
 """The account that the clients talk to, and each client in turn."""
 
 import base64
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from random import Random
 
 import pytest
@@ -37,10 +39,30 @@ def service(first_faults: dict[str, TaskFault]) -> Service:
     return Service(random=Random(1), access=access, task_script=fail_once)
 
 
+@dataclass
+class Clock:
+    """The service's clock, ahead of the clients' by as much as a test lets pass."""
+
+    ahead_s: float = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead_s
+
+    def pass_by(self, seconds: float) -> None:
+        """Let time pass for the service."""
+        self.ahead_s += seconds
+
+
 @pytest.fixture
-async def endpoint(service: Service) -> AsyncIterator[str]:
+def clock() -> Clock:
+    """The service's clock; Shared Key allows it to be 15 minutes ahead of a client's."""
+    return Clock()
+
+
+@pytest.fixture
+async def endpoint(service: Service, clock: Clock) -> AsyncIterator[str]:
     """Where it listens."""
-    async with serve(service) as server:
+    async with serve(service, clock=clock) as server:
         yield server.endpoint
 
 
