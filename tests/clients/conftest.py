@@ -1,10 +1,11 @@
 """The account that the clients talk to, and each client in turn."""
 
 import base64
+import ssl
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from random import Random
 
 import pytest
@@ -15,11 +16,10 @@ from bulksubmit.emulator.faults import TaskFault
 from bulksubmit.emulator.server import serve
 from tests.clients.calls import Client, running
 from tests.clients.published import CLIENTS, SLOW, Program
+from tests.service.helpers import make_certificate
 
 ACCOUNT = "myaccount"
 KEY = base64.b64encode(b"not a secret, but a key").decode()
-
-Run = Callable[..., AbstractAsyncContextManager[Client]]
 
 
 @pytest.fixture
@@ -29,14 +29,20 @@ def first_faults() -> dict[str, TaskFault]:
 
 
 @pytest.fixture
-def service(first_faults: dict[str, TaskFault]) -> Service:
+def scheme() -> str:
+    """``http``, or ``https`` where a test says so."""
+    return "http"
+
+
+@pytest.fixture
+def service(first_faults: dict[str, TaskFault], scheme: str) -> Service:
     """The account, with nothing in it."""
     access = Access(ACCOUNT, base64.b64decode(KEY))
 
     def fail_once(task_id: str, /) -> TaskFault | None:
         return first_faults.pop(task_id, None)
 
-    return Service(random=Random(1), access=access, task_script=fail_once)
+    return Service(random=Random(1), access=access, task_script=fail_once, scheme=scheme)
 
 
 @dataclass
@@ -60,10 +66,32 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def endpoint(service: Service, clock: Clock) -> AsyncIterator[str]:
-    """Where it listens."""
-    async with serve(service, clock=clock) as server:
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """The service's certificate and its key, for HTTPS."""
+    return make_certificate(tmp_path)
+
+
+@pytest.fixture
+async def endpoint(
+    service: Service, clock: Clock, scheme: str, request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
+    """Where the service listens."""
+    tls = None
+    if scheme == "https":
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(*request.getfixturevalue("certificate"))
+    async with serve(service, clock=clock, ssl_context=tls) as server:
         yield server.endpoint
+
+
+@pytest.fixture
+def trust(scheme: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """What a client's environment holds, so that it trusts the service's certificate."""
+    if scheme == "http":
+        return {}
+    certificate, _ = request.getfixturevalue("certificate")
+    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+    return dict.fromkeys(names, str(certificate))
 
 
 @pytest.fixture(
@@ -81,7 +109,9 @@ def program(client_name: str) -> Program:
 
 
 @pytest.fixture
-async def client(program: Program, endpoint: str) -> AsyncIterator[Client]:
+async def client(
+    program: Program, endpoint: str, trust: dict[str, str]
+) -> AsyncIterator[Client]:
     """It, told of the account."""
-    async with running(program, endpoint, ACCOUNT, KEY) as client:
+    async with running(program, endpoint, ACCOUNT, KEY, **trust) as client:
         yield client

@@ -56,3 +56,9 @@ CLIENTS: dict[str, Callable[[], Program]] = {
     "azure-batch-10-for-node": azure_batch_10_for_node,
 }
 SLOW = {"azure-batch-10-for-node"}
+
+
+def az() -> Program:
+    """The command line of Azure; its arguments are to be added."""
+    python = python_with("azure-cli", "azure-cli==2.91.0")
+    return Program((str(python), "-m", "azure.cli"), {})

@@ -1,0 +1,47 @@
+"""The same over HTTPS, with a certificate that the clients are told to trust."""
+
+import pytest
+
+from bulksubmit.emulator import Service
+from tests.clients.calls import Client, running
+from tests.clients.conftest import ACCOUNT, KEY, Clock
+from tests.clients.published import Program
+
+TASKS = [{"id": f"t{n:03}", "commandLine": f"echo {n}"} for n in range(250)]
+
+
+@pytest.fixture
+def scheme() -> str:
+    return "https"
+
+
+async def test_a_night(client: Client, service: Service, clock: Clock) -> None:
+    """
+    A job from its creation to its deletion: the links from page to page are https as well, or
+    the service would not be found.
+    """
+    await client("create_job", job={"id": "night-1", "poolInfo": {"poolId": "pool-1"}})
+    results = await client("add_tasks", job_id="night-1", tasks=TASKS, parallel=2)
+    pages = await client("list_tasks", job_id="night-1", filter="id ge 't1'", max_results=60)
+    clock.pass_by(60)
+    counts = await client("count_tasks", job_id="night-1")
+    job = service.job("night-1")
+    await client("delete_job", job_id="night-1")
+
+    assert {each["status"].lower() for each in results} == {"success"}
+    assert {each["location"].split(":")[0] for each in results} == {"https"}
+    assert [len(page) for page in pages] == [60, 60, 30]
+    assert counts["taskCounts"]["active"] == len(job) == 250
+
+
+async def test_a_certificate_that_nobody_trusts(
+    program: Program, endpoint: str, service: Service
+) -> None:
+    """
+    A client that was not told of the certificate does not speak to the service.
+    """
+    async with running(program, endpoint, ACCOUNT, KEY) as client:
+        raised = await client.raised("get_job", job_id="night-1")
+
+    assert "status" not in raised.told
+    assert service.record.requests == 0
