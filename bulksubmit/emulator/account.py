@@ -79,4 +79,5 @@ class Account:
 
     def job_ids(self, *, ticks: int) -> list[str]:
         """The folded IDs of the jobs that there are at a time, ascending."""
-        return sorted(each for each in list(self._jobs) if self.find(each, ticks=ticks))
+        ids = list(self._jobs)  # Finding one that is gone removes it.
+        return sorted(each for each in ids if self.find(each, ticks=ticks) is not None)

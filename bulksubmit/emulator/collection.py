@@ -16,6 +16,7 @@ from bulksubmit.emulator.answers import ServiceError, Stamp
 from bulksubmit.emulator.faults import THROTTLING, Fault, Faults, TaskFault, TaskScript
 from bulksubmit.emulator.store import Job, JobState
 from bulksubmit.emulator.switches import Switches
+from bulksubmit.emulator.texts import plain_task
 
 _CLOSED_CODES = {  # What a job that takes no tasks answers.
     JobState.DISABLING: "JobNotActive",
@@ -108,6 +109,11 @@ def look_at(bodies: Sequence[bytes], checker: Checker, job: Job, switches: Switc
     """
     checker.job = JobFacts(job.uses_task_dependencies, job.on_task_failure)
     ids, findings = checker.check(bodies)
+    if any(each.invalid for each in findings.values()):
+        bodies = [
+            plain_task(body) if index in findings else body for index, body in enumerate(bodies)
+        ]
+        ids, findings = checker.check(bodies)
     errors = {index: error_of(each) for index, each in findings.items() if each.invalid}
     if switches.unknown_properties == "request":
         for error in errors.values():

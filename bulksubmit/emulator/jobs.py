@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 import orjson
 
 from bulksubmit.core.taskspec import explain_id
+from bulksubmit.core.taskterms import FieldKind
 from bulksubmit.emulator.answers import ServiceError
 from bulksubmit.emulator.store import TERMINATE, Job, JobState
+from bulksubmit.emulator.texts import plain
 
 _INT32_MAX = 2**31 - 1
 _PRIORITY_MAX = 1000  # REST reference, JobAddParameter.priority: -1000 to 1000.
@@ -224,10 +226,24 @@ def _checked(sent: Mapping[str, object], known: Mapping[str, _Check]) -> dict[st
     for name, value in properties.items():
         if name not in known:
             raise ServiceError("UnsupportedProperty", {"PropertyName": name})
-        reason = known[name](value)
+        properties[name] = _plain(name, value, known[name])
+        reason = known[name](properties[name])
         if reason is not None:
             raise _invalid(name, value, reason)
     return properties
+
+
+def _plain(name: str, value: object, check: _Check) -> object:
+    """The value, with numbers and booleans in the place of texts that hold them."""
+    match value:
+        case str() if check(value) is not None:
+            number = plain(value, FieldKind.INT)
+            return plain(value, FieldKind.BOOL) if number is value else number
+        case dict() if name == "constraints":
+            count = value.get("maxTaskRetryCount")
+            if isinstance(count, str):
+                return value | {"maxTaskRetryCount": plain(count, FieldKind.INT)}
+    return value
 
 
 def _missing(name: str) -> ServiceError:

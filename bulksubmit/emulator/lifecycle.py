@@ -14,6 +14,7 @@ from bulksubmit.emulator.answers import ServiceError
 from bulksubmit.emulator.collection import error_of
 from bulksubmit.emulator.jobs import UNCHANGEABLE_CODES, check_disabling, text_of
 from bulksubmit.emulator.store import Change, Job, JobState, StoredTask, TaskEnd
+from bulksubmit.emulator.texts import plain_task
 
 _DISABLEABLE = {JobState.ACTIVE, JobState.DISABLING, JobState.DISABLED}
 _USER_TERMINATE = "UserTerminate"  # REST reference, JobTerminateParameter: the default.
@@ -148,12 +149,12 @@ def _read_constraints(body: bytes) -> bytes:
         if name != "constraints":
             raise ServiceError("UnsupportedProperty", {"PropertyName": name})
     constraints = sent.get("constraints") or {}
-    probe = orjson.dumps({"id": "a", "commandLine": "a", "constraints": constraints})
+    probe = plain_task(orjson.dumps({"id": "a", "commandLine": "a", "constraints": constraints}))
     _, findings = Checker().check([probe])
     for finding in findings.values():
         if finding.invalid:
             raise error_of(finding)
-    return orjson.dumps(constraints)
+    return orjson.dumps(orjson.loads(probe)["constraints"])
 
 
 def _check_changeable(job: Job) -> None:

@@ -158,7 +158,7 @@ class Operations:
         if looked.errors:
             raise looked.errors[0]
         (task_id,) = looked.ids
-        if not job.add(task_id, body, ticks=stamp.ticks):
+        if not job.add(task_id, looked.bodies[0], ticks=stamp.ticks):
             raise ServiceError("TaskExists")
         job.note_counts(ticks=stamp.ticks)
         return answers.created(stamp, f"/jobs/{job.id}/tasks/{task_id}", stamp.ticks)

@@ -5,14 +5,12 @@
 const readline = require("node:readline");
 const { createRequire } = require("node:module");
 
-const { BATCH_ENDPOINT, BATCH_ACCOUNT, BATCH_KEY, NODE_MODULES } = process.env;
-const load = createRequire(NODE_MODULES + "/");
+const load = createRequire(process.argv[2] + "/"); // Where its node_modules are.
 const { BatchServiceClient, BatchServiceMappers, BatchSharedKeyCredentials } = load("@azure/batch");
 
 const TASKS_MAX = 100; // Of one request; this client leaves it to its user to cut them.
 
-const credentials = new BatchSharedKeyCredentials(BATCH_ACCOUNT, BATCH_KEY);
-const batch = new BatchServiceClient(credentials, BATCH_ENDPOINT);
+let batch = null;
 
 // Options as this client spells them: ifMatch for if_match, and dates as such.
 function optionsOf(given) {
@@ -65,6 +63,9 @@ async function pagesOf(first, next) {
 }
 
 const calls = {
+  async connect({ endpoint, account_name, key }) {
+    batch = new BatchServiceClient(new BatchSharedKeyCredentials(account_name, key), endpoint);
+  },
   create_job: ({ job }) => batch.job.add(modelOf(job)),
   get_job: ({ job_id, ...more }) => batch.job.get(job_id, { jobGetOptions: optionsOf(more) }),
   list_jobs: (more) =>
@@ -125,7 +126,7 @@ async function main() {
       const result = await calls[name](given);
       // Beside what an answer says, this client gives back its headers and more.
       const { ["odata.metadata"]: _, ...said } = result?._response?.parsedBody ?? {};
-      answer = { result: wireOf(result?._response ? said : result) };
+      answer = { result: wireOf(result?._response ? said : result) ?? null };
     } catch (error) {
       answer = { raised: tell(error) };
     }

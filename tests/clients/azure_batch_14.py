@@ -7,7 +7,7 @@ from azure.batch.batch_auth import SharedKeyCredentials
 from msrest.exceptions import HttpOperationError
 from msrest.serialization import full_restapi_key_transformer
 
-from tests.clients.calling import account, answer_calls, moment, unset_in
+from tests.clients.calling import answer_calls, moment, unset_in
 
 JSON = dict[str, Any]
 
@@ -16,14 +16,18 @@ class Client:
     """The calls, each by the client's own method and with its own models."""
 
     def __init__(self) -> None:
-        endpoint, name, key = account()
-        batch = BatchServiceClient(SharedKeyCredentials(name, key), batch_url=endpoint)
+        self._job: Any = None
+        self._task: Any = None
+
+    def connect(self, endpoint: str, account_name: str, key: str) -> None:
+        credentials = SharedKeyCredentials(account_name, key)
+        batch = BatchServiceClient(credentials, batch_url=endpoint)
         self._job, self._task = batch.job, batch.task
 
     def create_job(self, job: JSON) -> None:
         self._job.add(models.JobAddParameter.deserialize(job))
 
-    def get_job(self, job_id: str, **options: Any) -> JSON:
+    def get_job(self, job_id: str, **options: Any) -> Any:
         return _shown(self._job.get(job_id, _options(models.JobGetOptions, options)))
 
     def list_jobs(self, **options: Any) -> list[list[JSON]]:
@@ -49,7 +53,7 @@ class Client:
     def delete_job(self, job_id: str, **options: Any) -> None:
         self._job.delete(job_id, _options(models.JobDeleteOptions, options))
 
-    def count_tasks(self, job_id: str) -> JSON:
+    def count_tasks(self, job_id: str) -> Any:
         return _shown(self._job.get_task_counts(job_id))
 
     def add_tasks(self, job_id: str, tasks: list[JSON], parallel: int = 0) -> list[JSON]:
@@ -59,7 +63,7 @@ class Client:
     def add_task(self, job_id: str, task: JSON) -> None:
         self._task.add(job_id, models.TaskAddParameter.deserialize(task))
 
-    def get_task(self, job_id: str, task_id: str, **options: Any) -> JSON:
+    def get_task(self, job_id: str, task_id: str, **options: Any) -> Any:
         return _shown(self._task.get(job_id, task_id, _options(models.TaskGetOptions, options)))
 
     def list_tasks(self, job_id: str, **options: Any) -> list[list[JSON]]:
@@ -85,7 +89,9 @@ class Client:
             names = getattr(value, "_attribute_map", ())
             return {name: getattr(value, name) for name in names}
 
-        return sorted(unset_in([models.TaskAddParameter.deserialize(task) for task in tasks], attributes))
+        return sorted(
+            unset_in([models.TaskAddParameter.deserialize(task) for task in tasks], attributes)
+        )
 
 
 def _options(model: Any, given: JSON) -> Any:

@@ -11,7 +11,7 @@ from azure.core.credentials import AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError
 from azure.core.serialization import attribute_list, is_generated_model
 
-from tests.clients.calling import account, answer_calls, moment, unset_in
+from tests.clients.calling import answer_calls, moment, unset_in
 
 JSON = dict[str, Any]
 
@@ -19,9 +19,7 @@ JSON = dict[str, Any]
 class Sync:
     """What the client's methods give is there when they return."""
 
-    def __init__(self) -> None:
-        endpoint, name, key = account()
-        self.batch = BatchClient(endpoint, AzureNamedKeyCredential(name, key))
+    client = BatchClient
 
     def done(self, given: Any) -> Any:
         """What a method gave."""
@@ -39,10 +37,10 @@ class Sync:
 class Aio:
     """What the client's methods give is to be awaited."""
 
+    client = AsyncBatchClient
+
     def __init__(self) -> None:
-        endpoint, name, key = account()
         self._runner = asyncio.Runner()
-        self.batch = AsyncBatchClient(endpoint, AzureNamedKeyCredential(name, key))
 
     def done(self, given: Any) -> Any:
         """What a method gave."""
@@ -68,23 +66,28 @@ class Aio:
 
         return self._runner.run(collect())
 
-    def close(self) -> None:
-        """Close the client's connections."""
-        self._runner.run(self.batch.close())
-        self._runner.close()
-
 
 class Client:
     """The calls, each by the client's own method and with its own models."""
 
     def __init__(self, flavour: Sync | Aio) -> None:
-        self._batch, self._done, self._pages = flavour.batch, flavour.done, flavour.pages
-        self._finish = flavour.finish
+        self._client: Any = flavour.client
+        self._batch: Any = None
+        self._done, self._finish, self._pages = flavour.done, flavour.finish, flavour.pages
+
+    def connect(self, endpoint: str, account_name: str, key: str) -> None:
+        self.close()
+        self._batch = self._client(endpoint, AzureNamedKeyCredential(account_name, key))
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._batch:
+            self._done(self._batch.close())
 
     def create_job(self, job: JSON) -> None:
         self._done(self._batch.create_job(models.BatchJobCreateOptions(job)))
 
-    def get_job(self, job_id: str, **options: Any) -> JSON:
+    def get_job(self, job_id: str, **options: Any) -> Any:
         return _shown(self._done(self._batch.get_job(job_id, **_options(options))))
 
     def list_jobs(self, **options: Any) -> list[list[JSON]]:
@@ -113,7 +116,7 @@ class Client:
         given = _options(options)
         self._finish(self._batch.begin_delete_job(job_id, polling_interval=0, **given))
 
-    def count_tasks(self, job_id: str) -> JSON:
+    def count_tasks(self, job_id: str) -> Any:
         return _shown(self._done(self._batch.get_job_task_counts(job_id)))
 
     def add_tasks(self, job_id: str, tasks: list[JSON], parallel: int = 0) -> list[JSON]:
@@ -124,7 +127,7 @@ class Client:
     def add_task(self, job_id: str, task: JSON) -> None:
         self._done(self._batch.create_task(job_id, models.BatchTaskCreateOptions(task)))
 
-    def get_task(self, job_id: str, task_id: str, **options: Any) -> JSON:
+    def get_task(self, job_id: str, task_id: str, **options: Any) -> Any:
         return _shown(self._done(self._batch.get_task(job_id, task_id, **_options(options))))
 
     def list_tasks(self, job_id: str, **options: Any) -> list[list[JSON]]:
@@ -145,7 +148,9 @@ class Client:
 
     def unset_in_tasks(self, tasks: list[JSON]) -> list[str]:
         """Which fields of the client's own models these tasks all leave unset."""
-        return sorted(unset_in([models.BatchTaskCreateOptions(task) for task in tasks], _attributes))
+        return sorted(
+            unset_in([models.BatchTaskCreateOptions(task) for task in tasks], _attributes)
+        )
 
 
 def _options(given: JSON) -> JSON:
@@ -199,9 +204,6 @@ def _tell(error: Exception) -> JSON:
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "aio":
-        aio = Aio()
-        answer_calls(Client(aio), _tell)
-        aio.close()
-    else:
-        answer_calls(Client(Sync()), _tell)
+    client = Client(Aio() if sys.argv[1] == "aio" else Sync())
+    answer_calls(client, _tell)
+    client.close()

@@ -1,21 +1,15 @@
 """A client does what it is told: calls come as lines of JSON, and so do their results.
 
-What runs here runs in the client's own environment, so nothing of ours is imported.
+The first call is ``connect``, with the account's ``endpoint``, ``account_name`` and ``key``; it may
+come again, for another account. This runs in the client's own environment, so nothing of ours is
+imported.
 """
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
-
-ENDPOINT, NAME, KEY = "BATCH_ENDPOINT", "BATCH_ACCOUNT", "BATCH_KEY"
-
-
-def account() -> tuple[str, str, str]:
-    """Endpoint, account name and key, as the environment has them."""
-    return os.environ[ENDPOINT], os.environ[NAME], os.environ[KEY]
 
 
 def answer_calls(client: object, tell: Callable[[Exception], dict[str, Any]]) -> None:

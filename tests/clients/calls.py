@@ -3,13 +3,11 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
-from tests.clients.calling import ENDPOINT, KEY, NAME
-from tests.clients.published import ROOT, Program
+from tests.clients.published import ROOT
 
 _LINE_BYTES_MAX = 16 * 1024 * 1024  # The results of a thousand tasks come in one line.
 
@@ -28,11 +26,16 @@ class Raised(Exception):
         super().__init__(f"{self.type}: {told['text']}")
 
 
-@dataclass
 class Client:
-    """A client that runs."""
+    """A client that runs.
 
-    process: asyncio.subprocess.Process
+    Attributes:
+        usable: Whether it can be told more. It cannot once a call was not waited for.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.usable = True
+        self._process = process
 
     async def __call__(self, do: str, **arguments: Any) -> Any:
         """Have the client do one call, and give back what that gave, as the wire spells it.
@@ -40,12 +43,13 @@ class Client:
         Raises:
             Raised: what the client raised.
         """
-        assert self.process.stdin
-        assert self.process.stdout
-        self.process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
-        await self.process.stdin.drain()
-        line = await self.process.stdout.readline()
+        assert self._process.stdin
+        assert self._process.stdout
+        self.usable = False
+        self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+        line = await self._process.stdout.readline()
         assert line, f"the client ended during {do}; what it said is above"
+        self.usable = True
         given = json.loads(line)
         if "raised" in given:
             raise Raised(given["raised"])
@@ -59,35 +63,43 @@ class Client:
             return raised
         raise AssertionError(f"{do} raised nothing, but gave {given}")
 
+    async def end(self) -> None:
+        """Let it end, or end it if it has not done its last call."""
+        assert self._process.stdin
+        self._process.stdin.close()
+        if not self.usable and self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
 
-@asynccontextmanager
-async def running(
-    program: Program, endpoint: str, account_name: str, key: str, **variables: str
-) -> AsyncIterator[Client]:
-    """A client, told of an account by its environment.
+
+async def start(command: Sequence[str], variables: Mapping[str, str] | None = None) -> Client:
+    """Start a client.
 
     Args:
-        program: How it is run.
-        endpoint: The account's URL.
-        account_name: Its name.
-        key: Its key, in Base64.
+        command: How it is run.
         variables: More for its environment.
     """
-    told = {ENDPOINT: endpoint, NAME: account_name, KEY: key}
     process = await asyncio.create_subprocess_exec(
-        *program.command,
+        *command,
         cwd=ROOT,
-        env={**clean_environment(), **program.variables, **told, **variables},
+        env={**clean_environment(), **(variables or {})},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=_LINE_BYTES_MAX,
     )
+    return Client(process)
+
+
+@asynccontextmanager
+async def running(
+    command: Sequence[str], variables: Mapping[str, str] | None = None
+) -> AsyncIterator[Client]:
+    """A client that runs for as long as the context is open."""
+    client = await start(command, variables)
     try:
-        yield Client(process)
+        yield client
     finally:
-        assert process.stdin
-        process.stdin.close()
-        await process.wait()
+        await client.end()
 
 
 def clean_environment() -> dict[str, str]:

@@ -9,13 +9,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
+import pytest_asyncio
 
 from bulksubmit.emulator import Service
 from bulksubmit.emulator.access import Access
 from bulksubmit.emulator.faults import TaskFault
 from bulksubmit.emulator.server import serve
-from tests.clients.calls import Client, running
-from tests.clients.published import CLIENTS, SLOW, Program
+from tests.clients.calls import Client, start
+from tests.clients.published import CLIENTS, SLOW
 from tests.service.helpers import make_certificate
 
 ACCOUNT = "myaccount"
@@ -30,8 +31,21 @@ def first_faults() -> dict[str, TaskFault]:
 
 @pytest.fixture
 def scheme() -> str:
-    """``http``, or ``https`` where a test says so."""
+    """``http``; or ``https``, where a test says so."""
     return "http"
+
+
+@pytest.fixture
+def certificate(scheme: str, tmp_path: Path) -> tuple[Path, Path] | None:
+    """The service's certificate, and its key; None for HTTP."""
+    return make_certificate(tmp_path) if scheme == "https" else None
+
+
+@pytest.fixture
+def trust(certificate: tuple[Path, Path] | None) -> dict[str, str]:
+    """The variables by which clients learn to trust the certificate."""
+    names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
+    return {} if certificate is None else dict.fromkeys(names, str(certificate[0]))
 
 
 @pytest.fixture
@@ -65,33 +79,17 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """The service's certificate and its key, for HTTPS."""
-    return make_certificate(tmp_path)
-
-
-@pytest.fixture
-async def endpoint(
-    service: Service, clock: Clock, scheme: str, request: pytest.FixtureRequest
-) -> AsyncIterator[str]:
-    """Where the service listens."""
+@pytest_asyncio.fixture(loop_scope="session")
+async def account(
+    service: Service, clock: Clock, certificate: tuple[Path, Path] | None
+) -> AsyncIterator[dict[str, str]]:
+    """The account's ``endpoint``, ``account_name`` and ``key``."""
     tls = None
-    if scheme == "https":
+    if certificate is not None:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(*request.getfixturevalue("certificate"))
+        tls.load_cert_chain(*certificate)
     async with serve(service, clock=clock, ssl_context=tls) as server:
-        yield server.endpoint
-
-
-@pytest.fixture
-def trust(scheme: str, request: pytest.FixtureRequest) -> dict[str, str]:
-    """What a client's environment holds, so that it trusts the service's certificate."""
-    if scheme == "http":
-        return {}
-    certificate, _ = request.getfixturevalue("certificate")
-    names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
-    return dict.fromkeys(names, str(certificate))
+        yield {"endpoint": server.endpoint, "account_name": ACCOUNT, "key": KEY}
 
 
 @pytest.fixture(
@@ -103,15 +101,27 @@ def client_name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def program(client_name: str) -> Program:
-    """How it is run."""
+def command(client_name: str) -> list[str]:
+    """How it is run; its environment is made first, if need be."""
     return CLIENTS[client_name]()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def started() -> AsyncIterator[dict[str, Client]]:
+    """The clients that run already, by name: to start one for each test takes most of a minute."""
+    clients: dict[str, Client] = {}
+    yield clients
+    for client in clients.values():
+        await client.end()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def client(
-    program: Program, endpoint: str, trust: dict[str, str]
-) -> AsyncIterator[Client]:
+    client_name: str, command: list[str], started: dict[str, Client], account: dict[str, str]
+) -> Client:
     """It, told of the account."""
-    async with running(program, endpoint, ACCOUNT, KEY, **trust) as client:
-        yield client
+    client = started.get(client_name)
+    if client is None or not client.usable:
+        client = started[client_name] = await start(command)
+    await client("connect", **account)
+    return client

@@ -1,41 +1,27 @@
-"""Which clients there are, and how each is run."""
+"""Which clients there are, and the command that runs each, in the folder that tests/ lies in."""
 
 import shutil
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from tests.clients.environments import FOLDER, node_modules_with, python_with
 
 ROOT = FOLDER.parent
 
 
-@dataclass(frozen=True)
-class Program:
-    """How a client is run.
-
-    Attributes:
-        command: In the folder that tests/ lies in.
-        variables: More for its environment.
-    """
-
-    command: tuple[str, ...]
-    variables: Mapping[str, str]
-
-
-def azure_batch_14() -> Program:
+def azure_batch_14() -> list[str]:
     """The Python client that most programs still use."""
     python = python_with("azure-batch-14", "azure-batch==14.2.0")
-    return Program((str(python), "-m", "tests.clients.azure_batch_14"), {})
+    return [str(python), "-m", "tests.clients.azure_batch_14"]
 
 
-def azure_batch_15(flavour: str) -> Program:
+def azure_batch_15(flavour: str) -> list[str]:
     """The newest Python client, ``sync`` or ``aio``."""
     # Its async half runs on aiohttp, which it leaves to its users to install.
     python = python_with("azure-batch-15", "azure-batch==15.1.0", "aiohttp>=3.14")
-    return Program((str(python), "-m", "tests.clients.azure_batch_15", flavour), {})
+    return [str(python), "-m", "tests.clients.azure_batch_15", flavour]
 
 
-def azure_batch_10_for_node() -> Program:
+def azure_batch_10_for_node() -> list[str]:
     """The JavaScript client.
 
     Raises:
@@ -45,11 +31,10 @@ def azure_batch_10_for_node() -> Program:
     if node is None:
         raise FileNotFoundError("node is missing: this client needs node and npm on the PATH")
     modules = node_modules_with("azure-batch-10-for-node", "@azure/batch@10.2.0")
-    script = str(FOLDER.parent / "tests" / "clients" / "azure_batch_10.cjs")
-    return Program((node, script), {"NODE_MODULES": str(modules)})
+    return [node, "tests/clients/azure_batch_10.cjs", str(modules)]
 
 
-CLIENTS: dict[str, Callable[[], Program]] = {
+CLIENTS: dict[str, Callable[[], list[str]]] = {
     "azure-batch-14": azure_batch_14,
     "azure-batch-15": lambda: azure_batch_15("sync"),
     "azure-batch-15-aio": lambda: azure_batch_15("aio"),
@@ -58,7 +43,7 @@ CLIENTS: dict[str, Callable[[], Program]] = {
 SLOW = {"azure-batch-10-for-node"}
 
 
-def az() -> Program:
+def az() -> list[str]:
     """The command line of Azure; its arguments are to be added."""
     python = python_with("azure-cli", "azure-cli==2.91.0")
-    return Program((str(python), "-m", "azure.cli"), {})
+    return [str(python), "-m", "azure.cli"]

@@ -12,10 +12,14 @@ import pytest
 from bulksubmit.emulator import Service
 from bulksubmit.emulator.exchange import Operation
 from tests.clients.calls import clean_environment
-from tests.clients.conftest import ACCOUNT, KEY, Clock
+from tests.clients.conftest import Clock
 from tests.clients.published import ROOT, az
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(1800),  # To make its environment may take minutes.
+]
 
 Az = Callable[..., Awaitable[Any]]
 
@@ -25,21 +29,26 @@ class AzFailedError(Exception):
 
 
 @pytest.fixture
-def run_az(endpoint: str, trust: dict[str, str], tmp_path: Path) -> Az:
+def run_az(account: dict[str, str], trust: dict[str, str], tmp_path: Path) -> Az:
     """Runs a command such as ``job show``, and gives back what it prints."""
     program = az()
-    account = {"ACCOUNT": ACCOUNT, "ACCESS_KEY": KEY, "ENDPOINT": endpoint}
-    variables = clean_environment() | trust | {
-        "HOME": str(tmp_path),
-        "AZURE_CONFIG_DIR": str(tmp_path / "azure"),
-        "AZURE_CORE_COLLECT_TELEMETRY": "false",
-        "AZURE_CORE_NO_COLOR": "true",
-        **{f"AZURE_BATCH_{name}": value for name, value in account.items()},
-    }
+    variables = (
+        clean_environment()
+        | trust
+        | {
+            "HOME": str(tmp_path),
+            "AZURE_CONFIG_DIR": str(tmp_path / "azure"),
+            "AZURE_CORE_COLLECT_TELEMETRY": "false",
+            "AZURE_CORE_NO_COLOR": "true",
+            "AZURE_BATCH_ACCOUNT": account["account_name"],
+            "AZURE_BATCH_ACCESS_KEY": account["key"],
+            "AZURE_BATCH_ENDPOINT": account["endpoint"],
+        }
+    )
 
     async def run(command: str, *arguments: str) -> Any:
         process = await asyncio.create_subprocess_exec(
-            *program.command,
+            *program,
             "batch",
             *command.split(),
             *arguments,
@@ -68,7 +77,9 @@ async def test_tasks_from_a_file(
     says so, and adds the others. They are listed and counted.
     """
     path = tmp_path / "tasks.json"
-    path.write_text(json.dumps([{"id": f"t{n:03}", "commandLine": f"echo {n}"} for n in range(250)]))
+    path.write_text(
+        json.dumps([{"id": f"t{n:03}", "commandLine": f"echo {n}"} for n in range(250)])
+    )
     await run_az("job create", "--id", "night-1", "--pool-id", "pool-1")
     job = service.job("night-1")
     job.add("t007", b'{"id":"t007","commandLine":"mine"}', ticks=1)
@@ -116,7 +127,10 @@ async def test_a_job(run_az: Az, service: Service, clock: Clock) -> None:
     assert (changed["priority"], changed["maxParallelTasks"]) == (7, 3)
     assert (shown["priority"], shown["maxParallelTasks"]) == (9, -1)
     assert disabled["state"] == "disabled"
-    assert (stopped["state"], stopped["executionInfo"]["terminateReason"]) == ("completed", "enough")
+    assert (stopped["state"], stopped["executionInfo"]["terminateReason"]) == (
+        "completed",
+        "enough",
+    )
 
 
 async def test_a_task(run_az: Az, service: Service) -> None:

@@ -13,6 +13,8 @@ from bulksubmit.emulator.faults import TaskFault
 from tests.clients.calls import Client, Raised
 from tests.core.whole_task import WHOLE, encode
 
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+
 TASKS = [{"id": f"t{n:04}", "commandLine": f"echo {n}"} for n in range(1250)]
 
 # What WHOLE leaves out, as it excludes what WHOLE has.

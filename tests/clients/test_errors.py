@@ -7,9 +7,9 @@ import pytest
 
 from bulksubmit.emulator import Service
 from bulksubmit.emulator.exchange import Operation
-from tests.clients.calls import Client, Raised, running
-from tests.clients.conftest import ACCOUNT
-from tests.clients.published import Program
+from tests.clients.calls import Client
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 TASK = {"id": "t1", "commandLine": "true"}
 JOB = {"id": "night-1", "poolInfo": {"poolId": "pool"}}
@@ -71,14 +71,13 @@ async def test_no_job_to_add_to(client: Client, client_name: str) -> None:
 
 
 async def test_a_wrong_key(
-    program: Program, client_name: str, endpoint: str, service: Service
+    client: Client, client_name: str, account: dict[str, str], service: Service
 ) -> None:
     """
     A wrong key is a 403, and not tried again.
     """
-    key = base64.b64encode(b"another key").decode()
-    async with running(program, endpoint, ACCOUNT, key) as client:
-        raised = await client.raised("get_job", job_id="night-1")
+    await client("connect", **account | {"key": base64.b64encode(b"another key").decode()})
+    raised = await client.raised("get_job", job_id="night-1")
 
     assert (raised.told["status"], raised.told["code"]) == (403, "AuthenticationFailed")
     assert raised.type == class_of(client_name, 403)
@@ -103,7 +102,7 @@ async def test_conditions_to_change(client: Client, client_name: str, service: S
     assert len(service.job("night-1")) == 1
 
 
-async def test_conditions_to_read(client: Client, client_name: str) -> None:
+async def test_conditions_to_read(client: Client) -> None:
     """
     What has not changed is not sent again: a 304, which has no body and so no code.
     """

@@ -1,11 +1,15 @@
 """The same over HTTPS, with a certificate that the clients are told to trust."""
 
+from collections.abc import AsyncIterator
+
 import pytest
+import pytest_asyncio
 
 from bulksubmit.emulator import Service
 from tests.clients.calls import Client, running
-from tests.clients.conftest import ACCOUNT, KEY, Clock
-from tests.clients.published import Program
+from tests.clients.conftest import Clock
+
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 TASKS = [{"id": f"t{n:03}", "commandLine": f"echo {n}"} for n in range(250)]
 
@@ -15,9 +19,19 @@ def scheme() -> str:
     return "https"
 
 
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(
+    command: list[str], account: dict[str, str], trust: dict[str, str]
+) -> AsyncIterator[Client]:
+    """A client of its own, as some learn at their start whom they trust."""
+    async with running(command, trust) as client:
+        await client("connect", **account)
+        yield client
+
+
 async def test_a_night(client: Client, service: Service, clock: Clock) -> None:
     """
-    A job from its creation to its deletion: the links from page to page are https as well, or
+    A job from its creation to its deletion. The links from page to page are https as well, or
     the service would not be found.
     """
     await client("create_job", job={"id": "night-1", "poolInfo": {"poolId": "pool-1"}})
@@ -32,16 +46,3 @@ async def test_a_night(client: Client, service: Service, clock: Clock) -> None:
     assert {each["location"].split(":")[0] for each in results} == {"https"}
     assert [len(page) for page in pages] == [60, 60, 30]
     assert counts["taskCounts"]["active"] == len(job) == 250
-
-
-async def test_a_certificate_that_nobody_trusts(
-    program: Program, endpoint: str, service: Service
-) -> None:
-    """
-    A client that was not told of the certificate does not speak to the service.
-    """
-    async with running(program, endpoint, ACCOUNT, KEY) as client:
-        raised = await client.raised("get_job", job_id="night-1")
-
-    assert "status" not in raised.told
-    assert service.record.requests == 0

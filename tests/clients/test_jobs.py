@@ -9,6 +9,8 @@ from bulksubmit.emulator.store import JobState
 from tests.clients.calls import Client, Raised
 from tests.clients.conftest import Clock
 
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+
 JOB: dict[str, Any] = {
     "id": "night-1",
     "displayName": "The first",

@@ -9,8 +9,10 @@ from bulksubmit.emulator import Service
 from tests.clients.calls import Client, Raised
 from tests.clients.conftest import Clock
 
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+
 EARLY_S, LATE_S = 1_735_689_600.0, 1_735_693_200.0  # An hour from one to the other.
-EARLY, LATE = f"DateTime'{timestamp(to_ticks(EARLY_S))}'", f"DateTime'{timestamp(to_ticks(LATE_S))}'"
+EARLY, LATE = (f"DateTime'{timestamp(to_ticks(each))}'" for each in (EARLY_S, LATE_S))
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ async def test_filters(client: Client) -> None:
     found = {}
     for text in expected:
         pages = await client("list_tasks", job_id="night-1", filter=text, max_results=3)
-        found[text] = sum(ids(pages), [])
+        found[text] = [task_id for page in ids(pages) for task_id in page]
 
     assert found == expected
 

@@ -7,6 +7,8 @@ import pytest
 from bulksubmit.emulator import Service
 from tests.clients.calls import Client, Raised
 
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
+
 TASK = {"id": "t1", "commandLine": "true", "constraints": {"maxTaskRetryCount": 2}}
 
 

@@ -35,7 +35,7 @@ def failure(
     [
         ({"displayName": "x" * 1025}, "InvalidPropertyValue", "displayName", "x" * 56 + "..."),
         ({"requiredSlots": 0}, "InvalidPropertyValue", "requiredSlots", "0"),
-        ({"requiredSlots": "2"}, "InvalidPropertyValue", "requiredSlots", "2"),
+        ({"requiredSlots": "two"}, "InvalidPropertyValue", "requiredSlots", "two"),
         ({"resourceFiles": [{"httpUrl": URL}]}, "MissingRequiredProperty", "filePath", None),
         (
             {"resourceFiles": [{"filePath": "a"}]},
