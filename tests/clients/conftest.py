@@ -93,14 +93,15 @@ async def account(
 
 
 @pytest.fixture(
-    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CLIENTS]
+    scope="session",
+    params=[pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CLIENTS],
 )
 def client_name(request: pytest.FixtureRequest) -> str:
     """Which client; each test runs once for each."""
     return str(request.param)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def command(client_name: str) -> list[str]:
     """How it is run; its environment is made first, if need be."""
     return CLIENTS[client_name]()

@@ -86,7 +86,8 @@ async def test_a_wrong_key(
 
 async def test_conditions_to_change(client: Client, client_name: str, service: Service) -> None:
     """
-    What was changed meanwhile is not changed or deleted: a 412.
+    What was changed meanwhile is not changed or deleted, nor is what was to be changed only if it
+    was changed meanwhile: a 412. For a date it is recorded: azure-cli, test_batch_jobs_and_tasks.
     """
     before = await client("get_job", job_id="night-1")
     job: dict[str, Any] = {"job_id": "night-1", "job": {"priority": 1}}
@@ -95,8 +96,10 @@ async def test_conditions_to_change(client: Client, client_name: str, service: S
     etag = await client.raised("patch_job", **job, if_match=before["eTag"])
     date = await client.raised("delete_job", job_id="night-1", if_unmodified_since=EARLY)
     task = await client.raised("delete_task", job_id="night-1", task_id="t1", if_match="0x8DD")
+    now = await client("get_job", job_id="night-1")
+    same = await client.raised("patch_job", **job, if_none_match=now["eTag"])
 
-    for raised in (etag, date, task):
+    for raised in (etag, date, task, same):
         assert (raised.told["status"], raised.told["code"]) == (412, "ConditionNotMet")
     assert etag.type == class_of(client_name, 412)
     assert len(service.job("night-1")) == 1

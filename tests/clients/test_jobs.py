@@ -46,18 +46,23 @@ async def test_added_and_shown(client: Client, client_name: str, service: Servic
 
 async def test_changed(client: Client, service: Service) -> None:
     """
-    A patch replaces what it names; an update replaces all that can be changed, by the defaults
-    where it names nothing.
+    A patch replaces what it names, constraints as a whole; an update replaces all that can be
+    changed, by the defaults where it names nothing. Recorded: azure-cli,
+    test_batch_jobs_and_tasks, 2024-10-24.
     """
     service.create_job("night-1", properties={name: JOB[name] for name in JOB if name != "id"})
 
     await client("patch_job", job_id="night-1", job={"priority": -5})
     patched = await client("get_job", job_id="night-1")
+    constraints = {"maxWallClockTime": "PT1H"}
+    await client("patch_job", job_id="night-1", job={"constraints": constraints})
+    constrained = await client("get_job", job_id="night-1")
     await client("update_job", job_id="night-1", job={"poolInfo": JOB["poolInfo"]})
     updated = await client("get_job", job_id="night-1")
 
     assert (patched["priority"], patched["constraints"]) == (-5, JOB["constraints"])
     assert patched["metadata"] == JOB["metadata"]
+    assert constrained["constraints"] == {**constraints, "maxTaskRetryCount": 0}
     assert patched["eTag"] != updated["eTag"]
     assert updated["priority"] == 0
     assert "metadata" not in updated
