@@ -7,6 +7,7 @@ const { createRequire } = require("node:module");
 
 const load = createRequire(process.argv[2] + "/"); // Where its node_modules are.
 const { BatchServiceClient, BatchServiceMappers, BatchSharedKeyCredentials } = load("@azure/batch");
+const { TokenCredentials } = load("@azure/ms-rest-js");
 
 const TASKS_MAX = 100; // Of one request; this client leaves it to its user to cut them.
 
@@ -63,8 +64,11 @@ async function pagesOf(first, next) {
 }
 
 const calls = {
-  async connect({ endpoint, account_name, key }) {
-    batch = new BatchServiceClient(new BatchSharedKeyCredentials(account_name, key), endpoint);
+  async connect({ endpoint, account_name, key, token }) {
+    const credentials = token
+      ? new TokenCredentials(token)
+      : new BatchSharedKeyCredentials(account_name, key);
+    batch = new BatchServiceClient(credentials, endpoint);
   },
   create_job: ({ job }) => batch.job.add(modelOf(job)),
   get_job: ({ job_id, ...more }) => batch.job.get(job_id, { jobGetOptions: optionsOf(more) }),

@@ -4,6 +4,7 @@ from typing import Any
 
 from azure.batch import BatchServiceClient, models
 from azure.batch.batch_auth import SharedKeyCredentials
+from msrest.authentication import BasicTokenAuthentication
 from msrest.exceptions import HttpOperationError
 from msrest.serialization import full_restapi_key_transformer
 
@@ -19,8 +20,10 @@ class Client:
         self._job: Any = None
         self._task: Any = None
 
-    def connect(self, endpoint: str, account_name: str, key: str) -> None:
-        credentials = SharedKeyCredentials(account_name, key)
+    def connect(self, endpoint: str, account_name: str, key: str, token: str | None = None) -> None:
+        credentials: Any = SharedKeyCredentials(account_name, key)
+        if token is not None:
+            credentials = BasicTokenAuthentication({"access_token": token})
         batch = BatchServiceClient(credentials, batch_url=endpoint)
         self._job, self._task = batch.job, batch.task
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import sys
+import time
 from typing import Any
 
 from azure.batch import BatchClient, models
 from azure.batch.aio import BatchClient as AsyncBatchClient
 from azure.core import MatchConditions
-from azure.core.credentials import AzureNamedKeyCredential
+from azure.core.credentials import AccessToken, AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError
 from azure.core.serialization import attribute_list, is_generated_model
 
@@ -16,10 +17,29 @@ from tests.clients.calling import answer_calls, moment, unset_in
 JSON = dict[str, Any]
 
 
+class Token:
+    """A credential that has its token already."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def get_token(self, *_: str, **__: Any) -> AccessToken:
+        """The token, for whatever it is asked for; good for an hour, as far as the client sees."""
+        return AccessToken(self._token, int(time.time()) + 3600)
+
+
+class AsyncToken(Token):
+    """The same, for the async client."""
+
+    async def get_token(self, *_: str, **__: Any) -> AccessToken:  # type: ignore[override]
+        """See ``Token``; the two clients ask by the same name."""
+        return super().get_token()
+
+
 class Sync:
     """What the client's methods give is there when they return."""
 
-    client = BatchClient
+    client, credential = BatchClient, Token
 
     def done(self, given: Any) -> Any:
         """What a method gave."""
@@ -37,7 +57,7 @@ class Sync:
 class Aio:
     """What the client's methods give is to be awaited."""
 
-    client = AsyncBatchClient
+    client, credential = AsyncBatchClient, AsyncToken
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
@@ -72,12 +92,16 @@ class Client:
 
     def __init__(self, flavour: Sync | Aio) -> None:
         self._client: Any = flavour.client
+        self._credential = flavour.credential
         self._batch: Any = None
         self._done, self._finish, self._pages = flavour.done, flavour.finish, flavour.pages
 
-    def connect(self, endpoint: str, account_name: str, key: str) -> None:
+    def connect(self, endpoint: str, account_name: str, key: str, token: str | None = None) -> None:
         self.close()
-        self._batch = self._client(endpoint, AzureNamedKeyCredential(account_name, key))
+        credential: Any = AzureNamedKeyCredential(account_name, key)
+        if token is not None:
+            credential = self._credential(token)
+        self._batch = self._client(endpoint, credential)
 
     def close(self) -> None:
         """Close the connections."""

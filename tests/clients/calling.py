@@ -1,8 +1,8 @@
 """A client does what it is told: calls come as lines of JSON, and so do their results.
 
-The first call is ``connect``, with the account's ``endpoint``, ``account_name`` and ``key``; it may
-come again, for another account. This runs in the client's own environment, so nothing of ours is
-imported.
+The first call is ``connect``, with the account's ``endpoint``, ``account_name`` and ``key``, and
+perhaps a ``token`` to use instead of the key; it may come again, for another account. This runs in
+the client's own environment, so nothing of ours is imported.
 """
 
 import json

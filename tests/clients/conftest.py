@@ -1,7 +1,6 @@
 """The account that the clients talk to, and each client in turn."""
 
 import base64
-import ssl
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -13,11 +12,12 @@ import pytest_asyncio
 
 from bulksubmit.emulator import Service
 from bulksubmit.emulator.access import Access
+from bulksubmit.emulator.entra import Authority
 from bulksubmit.emulator.faults import TaskFault
 from bulksubmit.emulator.server import serve
+from bulksubmit.emulator.tls import Tls, make_tls
 from tests.clients.calls import Client, start
 from tests.clients.published import CLIENTS, SLOW
-from tests.service.helpers import make_certificate
 
 ACCOUNT = "myaccount"
 KEY = base64.b64encode(b"not a secret, but a key").decode()
@@ -36,22 +36,28 @@ def scheme() -> str:
 
 
 @pytest.fixture
-def certificate(scheme: str, tmp_path: Path) -> tuple[Path, Path] | None:
-    """The service's certificate, and its key; None for HTTP."""
-    return make_certificate(tmp_path) if scheme == "https" else None
+def tls(scheme: str, tmp_path: Path) -> Tls | None:
+    """The service's certificate; None for HTTP."""
+    return make_tls(tmp_path, now_s=time.time()) if scheme == "https" else None
 
 
 @pytest.fixture
-def trust(certificate: tuple[Path, Path] | None) -> dict[str, str]:
+def trust(tls: Tls | None) -> dict[str, str]:
     """The variables by which clients learn to trust the certificate."""
     names = ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS")
-    return {} if certificate is None else dict.fromkeys(names, str(certificate[0]))
+    return {} if tls is None else dict.fromkeys(names, str(tls.ca_path))
 
 
 @pytest.fixture
-def service(first_faults: dict[str, TaskFault], scheme: str) -> Service:
+def authority() -> Authority:
+    """Who gives out the tokens that the service takes."""
+    return Authority()
+
+
+@pytest.fixture
+def service(first_faults: dict[str, TaskFault], scheme: str, authority: Authority) -> Service:
     """The account, with nothing in it."""
-    access = Access(ACCOUNT, base64.b64decode(KEY))
+    access = Access(ACCOUNT, base64.b64decode(KEY), authority.refuse)
 
     def fail_once(task_id: str, /) -> TaskFault | None:
         return first_faults.pop(task_id, None)
@@ -80,15 +86,10 @@ def clock() -> Clock:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def account(
-    service: Service, clock: Clock, certificate: tuple[Path, Path] | None
-) -> AsyncIterator[dict[str, str]]:
+async def account(service: Service, clock: Clock, tls: Tls | None) -> AsyncIterator[dict[str, str]]:
     """The account's ``endpoint``, ``account_name`` and ``key``."""
-    tls = None
-    if certificate is not None:
-        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        tls.load_cert_chain(*certificate)
-    async with serve(service, clock=clock, ssl_context=tls) as server:
+    context = None if tls is None else tls.context
+    async with serve(service, clock=clock, ssl_context=context) as server:
         yield {"endpoint": server.endpoint, "account_name": ACCOUNT, "key": KEY}
 
 

@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from bulksubmit.emulator import Service
+from bulksubmit.emulator.entra import Authority
 from tests.clients.calls import Client, running
 from tests.clients.conftest import Clock
 
@@ -46,3 +47,21 @@ async def test_a_night(client: Client, service: Service, clock: Clock) -> None:
     assert {each["location"].split(":")[0] for each in results} == {"https"}
     assert [len(page) for page in pages] == [60, 60, 30]
     assert counts["taskCounts"]["active"] == len(job) == 250
+
+
+async def test_a_token(
+    client: Client, account: dict[str, str], authority: Authority, service: Service, clock: Clock
+) -> None:
+    """
+    With a token of Entra instead of the key; once it has expired, the client is told that it
+    may not.
+    """
+    service.create_job("night-1")
+    await client("connect", **account, token=authority.token(now_s=clock()))
+    results = await client("add_tasks", job_id="night-1", tasks=TASKS, parallel=2)
+    (page,) = await client("list_tasks", job_id="night-1")
+    clock.pass_by(3601)
+    raised = await client.raised("get_job", job_id="night-1")
+
+    assert len(page) == len(results) == 250
+    assert (raised.told["status"], raised.told["code"]) == (401, "AuthenticationFailed")
