@@ -1,4 +1,4 @@
-// @azure/batch 10 for node. Does what it is told, like calling.py: calls come as lines of JSON on
+// @azure/batch 10 for node. Does what it is told, like answering.py: calls come as lines of JSON on
 // the standard input, and so do their results on the standard output.
 "use strict";
 

@@ -8,7 +8,7 @@ from msrest.authentication import BasicTokenAuthentication
 from msrest.exceptions import HttpOperationError
 from msrest.serialization import full_restapi_key_transformer
 
-from tests.clients.calling import answer_calls, moment, unset_in
+from tests.clients.answering import answer_calls, moment, unset_in
 
 JSON = dict[str, Any]
 

@@ -12,7 +12,7 @@ from azure.core.credentials import AccessToken, AzureNamedKeyCredential
 from azure.core.exceptions import HttpResponseError
 from azure.core.serialization import attribute_list, is_generated_model
 
-from tests.clients.calling import answer_calls, moment, unset_in
+from tests.clients.answering import answer_calls, moment, unset_in
 
 JSON = dict[str, Any]
 
@@ -190,6 +190,8 @@ def _options(given: JSON) -> JSON:
                 options["match_condition"] = MatchConditions.IfMissing
             case "if_none_match", _:
                 options |= {"etag": value, "match_condition": MatchConditions.IfModified}
+            case "timeout", _:
+                options["service_timeout"] = value
             case "select", _:
                 options["select"] = value.split(",")
             case _ if name.endswith("_since"):
@@ -197,7 +199,7 @@ def _options(given: JSON) -> JSON:
     return {name: value for name, value in options.items() if name not in _RENAMED}
 
 
-_RENAMED = {"if_match", "if_none_match"}
+_RENAMED = {"if_match", "if_none_match", "timeout"}
 
 
 def _attributes(value: Any) -> JSON:

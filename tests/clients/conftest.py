@@ -13,10 +13,11 @@ import pytest_asyncio
 from bulksubmit.emulator import Service
 from bulksubmit.emulator.access import Access
 from bulksubmit.emulator.entra import Authority
+from bulksubmit.emulator.exchange import Call
 from bulksubmit.emulator.faults import TaskFault
 from bulksubmit.emulator.server import serve
 from bulksubmit.emulator.tls import Tls, make_tls
-from tests.clients.calls import Client, start
+from tests.clients.client import Client, start
 from tests.clients.published import CLIENTS, SLOW
 
 ACCOUNT = "myaccount"
@@ -55,14 +56,28 @@ def authority() -> Authority:
 
 
 @pytest.fixture
-def service(first_faults: dict[str, TaskFault], scheme: str, authority: Authority) -> Service:
+def heads() -> list[Call]:
+    """The heads of all requests that the service received."""
+    return []
+
+
+@pytest.fixture
+def service(
+    first_faults: dict[str, TaskFault], heads: list[Call], scheme: str, authority: Authority
+) -> Service:
     """The account, with nothing in it."""
     access = Access(ACCOUNT, base64.b64decode(KEY), authority.refuse)
 
     def fail_once(task_id: str, /) -> TaskFault | None:
         return first_faults.pop(task_id, None)
 
-    return Service(random=Random(1), access=access, task_script=fail_once, scheme=scheme)
+    return Service(
+        random=Random(1),
+        access=access,
+        script=heads.append,  # Nothing goes wrong with any of them.
+        task_script=fail_once,
+        scheme=scheme,
+    )
 
 
 @dataclass

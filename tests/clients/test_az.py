@@ -11,7 +11,7 @@ import pytest
 
 from bulksubmit.emulator import Service
 from bulksubmit.emulator.exchange import Operation
-from tests.clients.calls import clean_environment
+from tests.clients.client import clean_environment
 from tests.clients.conftest import Clock
 from tests.clients.published import ROOT, az
 

@@ -8,9 +8,9 @@ import pytest
 
 from bulksubmit.core.taskcompare import differences
 from bulksubmit.emulator import Service
-from bulksubmit.emulator.exchange import Operation
+from bulksubmit.emulator.exchange import Call, Operation
 from bulksubmit.emulator.faults import TaskFault
-from tests.clients.calls import Client, Raised
+from tests.clients.client import Client, Raised
 from tests.core.whole_task import WHOLE, encode
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
@@ -34,6 +34,13 @@ LACKING = {
     "azure-batch-15": {"authenticationTokenSettings"},
     "azure-batch-15-aio": {"authenticationTokenSettings"},
     "azure-batch-10-for-node": {"containerHostBatchBindMounts"},
+}
+
+API_VERSIONS = {
+    "azure-batch-14": "2024-02-01.19.0",
+    "azure-batch-15": "2025-06-01",
+    "azure-batch-15-aio": "2025-06-01",
+    "azure-batch-10-for-node": "2022-10-01.16.0",
 }
 
 
@@ -66,6 +73,23 @@ async def test_thousands_of_tasks(client: Client, service: Service, parallel: in
     ours = sorted(body for body in job.bodies() if b"mine" not in body)
     assert [*map(orjson.loads, ours)] == TASKS[:7] + TASKS[8:]
     assert service.record.by_operation[Operation.ADD_TASK_COLLECTION] == 13
+
+
+async def test_what_is_sent(
+    client: Client, client_name: str, service: Service, heads: list[Call]
+) -> None:
+    """
+    Each client speaks the version of the API that it was made for, and names the body's type as
+    the signature's rules want it.
+    """
+    service.create_job("night-1")
+
+    await client("add_tasks", job_id="night-1", tasks=TASKS[:1])
+
+    (head,) = heads
+    assert head.target.parameter("api-version") == API_VERSIONS[client_name]
+    assert head.headers["content-type"].startswith("application/json; odata=minimalmetadata")
+    assert int(head.headers["content-length"]) > 0
 
 
 @pytest.mark.parametrize("added", [False, True])

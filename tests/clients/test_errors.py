@@ -7,7 +7,7 @@ import pytest
 
 from bulksubmit.emulator import Service
 from bulksubmit.emulator.exchange import Operation
-from tests.clients.calls import Client
+from tests.clients.client import Client
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 

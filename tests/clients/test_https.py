@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from bulksubmit.emulator import Service
 from bulksubmit.emulator.entra import Authority
-from tests.clients.calls import Client, running
+from tests.clients.client import Client, running
 from tests.clients.conftest import Clock
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]

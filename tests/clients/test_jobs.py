@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from bulksubmit.emulator import Service
+from bulksubmit.emulator.exchange import Call
 from bulksubmit.emulator.store import JobState
-from tests.clients.calls import Client, Raised
+from tests.clients.client import Client, Raised
 from tests.clients.conftest import Clock
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
@@ -42,6 +43,23 @@ async def test_added_and_shown(client: Client, client_name: str, service: Servic
     assert shown["executionInfo"]["poolId"] == "pool-1"
     filled_in = {"maxParallelTasks": -1} if client_name == "azure-batch-10-for-node" else {}
     assert some == {"id": "night-1", "state": "active", "priority": 100} | filled_in
+
+
+async def test_a_timeout(
+    client: Client, client_name: str, service: Service, heads: list[Call]
+) -> None:
+    """
+    The newest client calls the query's parameter timeOut, and signs it so; by the signature's
+    rules it is to be signed as timeout.
+    """
+    service.create_job("night-1")
+
+    shown = await client("get_job", job_id="night-1", timeout=20)
+
+    (head,) = heads
+    name = "timeOut" if client_name.startswith("azure-batch-15") else "timeout"
+    assert (name, "20") in head.target.query
+    assert shown["id"] == "night-1"
 
 
 async def test_changed(client: Client, service: Service) -> None:

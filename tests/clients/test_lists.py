@@ -6,7 +6,7 @@ import pytest
 
 from bulksubmit.core.wire import timestamp, to_ticks
 from bulksubmit.emulator import Service
-from tests.clients.calls import Client, Raised
+from tests.clients.client import Client, Raised
 from tests.clients.conftest import Clock
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]

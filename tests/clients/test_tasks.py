@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bulksubmit.emulator import Service
-from tests.clients.calls import Client, Raised
+from tests.clients.client import Client, Raised
 
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
