@@ -132,7 +132,7 @@ class Client:
         self._finish(self._batch.begin_enable_job(job_id, polling_interval=0))
 
     def terminate_job(self, job_id: str, reason: str | None = None) -> None:
-        # It does not export the model for it.
+        # It does not export the model for it. Without any it raises, for want of a content type.
         made = None if reason is None else {"terminateReason": reason}
         self._finish(self._batch.begin_terminate_job(job_id, made, polling_interval=0))
 

@@ -47,6 +47,7 @@ class Client:
         assert self._process.stdout
         self.usable = False
         self._process.stdin.write(json.dumps({"do": do, **arguments}).encode() + b"\n")
+        await self._process.stdin.drain()
         line = await self._process.stdout.readline()
         assert line, f"the client ended during {do}; what it said is above"
         self.usable = True
