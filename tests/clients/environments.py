@@ -56,7 +56,8 @@ def python_with(name: str, *requirements: str) -> Path:
         install = ["--python", str(folder / python), "install", "--no-compile", *requirements]
         _run([*pip, *install])
 
-    made_of = "\n".join([sys.executable, sys.version, *requirements])
+    # Not by sys.executable: python and python3 are one.
+    made_of = "\n".join([sys.base_prefix, sys.version, *requirements])
     return environment(name, made_of, make) / python
 
 
