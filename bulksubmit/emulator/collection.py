@@ -109,10 +109,9 @@ def look_at(bodies: Sequence[bytes], checker: Checker, job: Job, switches: Switc
     """
     checker.job = JobFacts(job.uses_task_dependencies, job.on_task_failure)
     ids, findings = checker.check(bodies)
-    if any(each.invalid for each in findings.values()):
-        bodies = [
-            plain_task(body) if index in findings else body for index, body in enumerate(bodies)
-        ]
+    retold = {index: plain_task(bodies[index]) for index in findings}
+    if any(plain is not bodies[index] for index, plain in retold.items()):
+        bodies = [retold.get(index, body) for index, body in enumerate(bodies)]
         ids, findings = checker.check(bodies)
     errors = {index: error_of(each) for index, each in findings.items() if each.invalid}
     if switches.unknown_properties == "request":

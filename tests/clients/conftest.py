@@ -49,9 +49,9 @@ def trust(tls: Tls | None) -> dict[str, str]:
     return {} if tls is None else dict.fromkeys(names, str(tls.ca_path))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def authority() -> Authority:
-    """Who gives out the tokens that the service takes."""
+    """Who gives out the tokens that the service takes; to make its keys takes a while."""
     return Authority()
 
 
