@@ -8,8 +8,13 @@ import orjson
 
 from bulksubmit.core.taskfields import Field, fields_of
 from bulksubmit.core.taskspec import ContainerRegistry, TaskAddParameter
-from bulksubmit.core.taskterms import Definition, FieldKind, OutputFileUploadCondition
-from bulksubmit.core.wire import etag, timestamp
+from bulksubmit.core.taskterms import (
+    Definition,
+    FieldKind,
+    OutputFileUploadCondition,
+    duration_ticks,
+)
+from bulksubmit.core.wire import TICKS_PER_S, etag, timestamp
 from bulksubmit.emulator.answers import ServiceError
 from bulksubmit.emulator.store import Job, JobState, StoredTask, TaskEnd
 
@@ -52,7 +57,7 @@ def show_job(origin: str, job: Job) -> dict[str, object]:
         "maxParallelTasks": sent.pop("maxParallelTasks", -1),
         "usesTaskDependencies": sent.pop("usesTaskDependencies", False),
         "allowTaskPreemption": sent.pop("allowTaskPreemption", False),
-        "constraints": _filled(_NO_CONSTRAINTS, sent.pop("constraints", None)),
+        "constraints": _job_constraints(sent.pop("constraints", None)),
     }
     execution = {"startTime": created, "poolId": pool_id}
     if job.state is JobState.COMPLETED:
@@ -121,6 +126,33 @@ def _filled(defaults: Mapping[str, object], sent: object) -> dict[str, object]:
     return {**defaults, **{name: value for name, value in given.items() if value is not None}}
 
 
+def _job_constraints(sent: object) -> dict[str, object]:
+    shown = _filled(_NO_CONSTRAINTS, sent)
+    longest = shown["maxWallClockTime"]
+    return shown | ({"maxWallClockTime": _duration(longest)} if isinstance(longest, str) else {})
+
+
+def _duration(text: str) -> str:
+    """A duration in the service's own form, in days and less.
+
+    Recorded (azure-cli's test_batch_jobs_and_tasks, 2024): P3Y6M4DT12H30M5S comes back as
+    P1279DT12H30M5S. What is no duration is left alone.
+    """
+    ticks = duration_ticks(text)
+    if ticks is None:
+        return text
+    seconds, fraction = divmod(ticks, TICKS_PER_S)
+    minutes, seconds = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    part = f".{fraction:07d}".rstrip("0") if fraction else ""
+    second = f"{seconds}{part}"
+    times = [f"{each}{unit}" for each, unit in ((hours, "H"), (minutes, "M")) if each]
+    times += [f"{second}S"] if second != "0" else []
+    day = f"{days}D" if days else ""
+    return f"P{day}T{''.join(times)}" if times else f"P{day or 'T0S'}"
+
+
 def _before(state: str | None, ticks: int) -> dict[str, object]:
     """What a job's or task's state was before, and since when; nothing if it never changed."""
     if not state:
@@ -167,7 +199,7 @@ def _respell(sent: object, definition: type[Definition], *, hide_secrets: bool) 
 @cache
 def _respelled(definition: type[Definition], *, hide_secrets: bool) -> Mapping[str, Field]:
     """The fields of a definition of which something may be shown otherwise than it was sent."""
-    kinds = {FieldKind.ENUM, FieldKind.URL} if hide_secrets else {FieldKind.ENUM}
+    kinds = {FieldKind.DURATION, FieldKind.ENUM} | ({FieldKind.URL} if hide_secrets else set())
     found = {}
     for name, field in fields_of(definition).items():
         inner = field.definition and _respelled(field.definition, hide_secrets=hide_secrets)
@@ -180,6 +212,8 @@ def _respelled(definition: type[Definition], *, hide_secrets: bool) -> Mapping[s
 def _reworded(value: object, field: Field) -> object:
     if not isinstance(value, str):
         return value
+    if field.kind is FieldKind.DURATION:
+        return _duration(value)
     if field.words is None:
         url, _, query = value.partition("?")
         return url if "sig=" in query else value

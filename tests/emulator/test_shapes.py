@@ -6,6 +6,7 @@ import orjson
 import pytest
 
 from bulksubmit.core.taskcompare import differences
+from bulksubmit.core.taskterms import duration_ticks
 from bulksubmit.emulator import Switches
 from tests.emulator.calls import VERSION, add, answer_of, make_service
 
@@ -81,11 +82,11 @@ def test_words_come_in_the_service_s_own_case() -> None:
 
 
 def test_all_else_comes_as_it_was_sent() -> None:
-    """Durations are not rewritten, nulls and what is missing are filled in, secrets are shown."""
+    """Nulls and what is missing are filled in, and secrets are shown."""
     task = shown(TASK)
 
     assert task["constraints"] == {
-        "maxWallClockTime": "PT60M",
+        "maxWallClockTime": "PT1H",
         "retentionTime": "P7D",
         "maxTaskRetryCount": 0,
     }
@@ -126,3 +127,26 @@ def test_unknown_properties_are_shown_untouched() -> None:
     found = shown(task, switches=Switches(unknown_properties="accept"))
 
     assert task.items() <= found.items()
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("P3Y6M4DT12H30M5S", "P1279DT12H30M5S"),
+        ("P10675199DT2H48M5.4775807S", "P10675199DT2H48M5.4775807S"),
+        ("PT36H", "P1DT12H"),
+        ("PT90.5S", "PT1M30.5S"),
+        ("P7D", "P7D"),
+        ("PT0S", "PT0S"),
+    ],
+)
+def test_durations_are_shown_in_days_and_less(sent: str, expected: str) -> None:
+    """The first is recorded, as is the largest; whatever the form, it is the same duration."""
+    task = {"id": "a", "commandLine": "x", "constraints": {"maxWallClockTime": sent}}
+
+    assert shown(task)["constraints"]["maxWallClockTime"] == expected
+    service = make_service()
+    service.create_job("j2", properties={"constraints": {"maxWallClockTime": sent}})
+    job = orjson.loads(answer_of(service, "GET", f"/jobs/j2?{VERSION}").body)
+    assert job["constraints"]["maxWallClockTime"] == expected
+    assert duration_ticks(sent) == duration_ticks(expected)
