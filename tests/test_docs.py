@@ -210,7 +210,7 @@ def test_library_snippet(shell: dict[str, str], tmp_path: Path) -> None:
     """
     The library example runs as it stands.
     """
-    (snippet,) = blocks("python")
+    snippet, _ = blocks("python")
 
     done = subprocess.run(
         [sys.executable, "-c", snippet],
@@ -223,6 +223,19 @@ def test_library_snippet(shell: dict[str, str], tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "2 added, 0 rejected\n"
+
+
+def test_fixture_snippet(tmp_path: Path) -> None:
+    """
+    The example of the fixture is a test that passes, with the official client.
+    """
+    _, snippet = blocks("python")
+    (tmp_path / "test_theirs.py").write_text(snippet)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers"]
+
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    assert "1 passed" in run.stdout, run.stdout + run.stderr
 
 
 def test_emulator_command(shell: dict[str, str]) -> None:
