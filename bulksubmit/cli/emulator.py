@@ -8,7 +8,8 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from bulksubmit.emulator.switches import Switches
 from bulksubmit.service.endpoint import is_loopback
 
 if TYPE_CHECKING:
-    from bulksubmit.emulator import Faults, Phase, Service
+    from bulksubmit.emulator import Faults, Phase, Service, State
     from bulksubmit.emulator.front import Front
 
 
@@ -56,6 +57,12 @@ _RATES: dict[str, dict[str, str]] = {
         "slow": "The answer comes --slow-ms after all is processed.",
     },
 }
+
+
+# What creating a job answers if it is there, and is to stay.
+_KEPT_CODES = {"JobExists", "JobCompleted"}
+
+_JOBS_SHOWN = 10
 
 
 class _Command(click.Command):
@@ -148,6 +155,14 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A file with the account's key. Without any, one is made up and printed.",
 )
+@click.option(
+    "--state",
+    "state_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file to keep jobs, tasks and the key in: the same command goes on from it, also after "
+    "a kill. A --job that is in it already stays as it is. What --tls and --entra make is new each "
+    "time.",
+)
 @secured_options
 @click.option(
     "--scenario",
@@ -201,22 +216,25 @@ def emulator(
     job_files: tuple[Path, ...],
     account_name: str,
     account_key_file: Path | None,
+    state_file: Path | None,
     scenario: Path | None,
     seed: int,
     **options: Any,  # How it is reached, what goes wrong, and how: see secured, _faults, _switches.
 ) -> None:
     """Play the Azure Batch service on this machine, until interrupted.
 
-    Jobs live in memory: POST /jobs or --job makes one. Signatures and tokens are verified. Prints
-    one line that says where it listens, where to see in a browser what it does, and how to point a
-    client at it.
+    Jobs live in memory, and with --state in a file as well: POST /jobs or --job makes one.
+    Signatures and tokens are verified. Prints one line that says where it listens, where to see in
+    a browser what it does, and how to point a client at it.
     """
     # Imported here, so that --help costs nothing.
     from bulksubmit.emulator import Access, Service  # noqa: PLC0415
     from bulksubmit.emulator.page import PATH  # noqa: PLC0415
 
-    key, key_is_given = _account_key(account_key_file)
-    front = click.get_current_context().with_resource(secured(**options))
+    context = click.get_current_context()
+    state = context.with_resource(_opened(state_file, account_name))
+    key, key_is_given = _account_key(account_key_file, state)
+    front = context.with_resource(secured(**options))
     # With tokens, a key that nobody was told opens nothing.
     key_opens = key_is_given or front.authority is None
     service = Service(
@@ -226,6 +244,7 @@ def emulator(
         phases=_phases(scenario),
         switches=_switches(options),
         scheme=front.scheme,
+        state=state,
     )
     job_ids = _create_jobs(service, jobs, job_files)
 
@@ -239,7 +258,7 @@ def emulator(
         )
         click.echo(
             f"emulator at {endpoint}, page {endpoint}{PATH}, account {account_name}, "
-            f"jobs {' '.join(job_ids) or 'none'}: "
+            f"jobs {_shown(job_ids)}: "
             f"{shown} bulksubmit submit tasks.jsonl --job-id {job_ids[0] if job_ids else 'JOB'}"
             + (f" ({KEY_VARIABLE} is as given)" if KEY_VARIABLE not in variables else "")
         )
@@ -255,10 +274,11 @@ def emulator(
 def _create_jobs(
     service: "Service", jobs: Iterable[str], job_files: Iterable[Path]
 ) -> Sequence[str]:
-    """Create the jobs to begin with, and give their IDs."""
+    """Create the jobs to begin with; their IDs, and after them those of all others there are."""
     from bulksubmit.emulator.answers import ServiceError  # noqa: PLC0415  As above.
     from bulksubmit.emulator.jobs import check_job_id, parse_job, read_object  # noqa: PLC0415
 
+    kept = {job.id.lower(): job for job in service.jobs()}
     job_ids = []
     all_given: list[str | Path] = [*jobs, *job_files]
     for given in all_given:
@@ -267,13 +287,35 @@ def _create_jobs(
             job_id = check_job_id(sent.pop("id", None))
             service.create_job(job_id, now_s=time.time(), properties=sent)
         except ServiceError as error:
-            hint = "--job-json" if isinstance(given, Path) else "--job"
-            raise click.BadParameter(f"{str(given)!r}: {error}", param_hint=hint) from error
+            job = kept.pop(job_id.lower(), None) if error.code in _KEPT_CODES else None
+            if job is None:
+                hint = "--job-json" if isinstance(given, Path) else "--job"
+                raise click.BadParameter(f"{str(given)!r}: {error}", param_hint=hint) from error
+            click.echo(f"job {job.id} stays as it is: {job.state}, {len(job):,} tasks", err=True)
         job_ids.append(job_id)
-    return job_ids
+    given_ids = {each.lower() for each in job_ids}
+    return [*job_ids, *(job.id for job in service.jobs() if job.id.lower() not in given_ids)]
 
 
-def _account_key(path: Path | None) -> tuple[str, bool]:
+def _shown(job_ids: Sequence[str]) -> str:
+    more = len(job_ids) - _JOBS_SHOWN
+    rest = [f"and {more} more"] if more > 0 else []
+    return " ".join([*job_ids[:_JOBS_SHOWN], *rest]) or "none"
+
+
+@contextmanager
+def _opened(path: Path | None, account_name: str) -> "Iterator[State | None]":
+    """The account on disk, if it is to be there."""
+    from bulksubmit.emulator import State, StateError  # noqa: PLC0415  As above.
+
+    try:
+        with State(path, account_name=account_name) if path is not None else nullcontext() as state:
+            yield state
+    except StateError as error:
+        raise click.BadParameter(str(error), param_hint="--state") from error
+
+
+def _account_key(path: Path | None, state: "State | None") -> tuple[str, bool]:
     """The account's key, and whether the user gave it: such a key is never shown."""
     from bulksubmit.core.sharedkey import decode_key  # noqa: PLC0415  As above.
 
@@ -281,7 +323,8 @@ def _account_key(path: Path | None) -> tuple[str, bool]:
     try:
         text = path.read_text() if path is not None else os.environ.get(KEY_VARIABLE)
         if text is None:
-            return base64.b64encode(secrets.token_bytes(64)).decode(), False
+            made_up = state.key if state is not None else secrets.token_bytes(64)
+            return base64.b64encode(made_up).decode(), False
         decode_key(text)
     except ValueError as error:
         raise click.UsageError(f"{source}: {error}") from None

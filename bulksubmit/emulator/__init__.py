@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bulksubmit.emulator.faults import Fault, Faults, TaskFault
     from bulksubmit.emulator.local import Emulator
     from bulksubmit.emulator.service import Service
+    from bulksubmit.emulator.state import State, StateError
     from bulksubmit.emulator.store import Job, JobState
     from bulksubmit.emulator.switches import Switches
 
@@ -30,6 +31,8 @@ __all__ = [
     "Phase",
     "Plan",
     "Service",
+    "State",
+    "StateError",
     "Switches",
     "TaskFault",
 ]
@@ -50,6 +53,8 @@ _IMPORTED_WHEN_USED = {
     "Phase": "capacity",
     "Plan": "exchange",
     "Service": "service",
+    "State": "state",
+    "StateError": "state",
     "Switches": "switches",
     "TaskFault": "faults",
 }

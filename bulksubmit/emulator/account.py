@@ -9,9 +9,15 @@ from bulksubmit.emulator.store import Job, JobState
 
 
 class Account:
-    """The jobs that there are."""
+    """The jobs that there are.
 
-    def __init__(self) -> None:
+    Attributes:
+        touched: Folded IDs of jobs that were asked for, created or deleted since whoever keeps
+            the account on disk last looked; None if nobody does.
+    """
+
+    def __init__(self, *, watched: bool = False) -> None:
+        self.touched: set[str] | None = set() if watched else None
         self._jobs: dict[str, Job] = {}
 
     def __len__(self) -> int:
@@ -47,7 +53,11 @@ class Account:
 
     def keep(self, job: Job) -> None:
         """Take in a job whose ID is free."""
-        self._jobs[job.id.lower()] = job
+        folded = job.id.lower()
+        self._jobs[folded] = job
+        if self.touched is not None:
+            self.touched.add(folded)
+            job.unsaved = []
 
     def find(self, job_id: str, *, ticks: int | None = None) -> Job | None:
         """The job of that ID, ignoring case, or None.
@@ -57,12 +67,15 @@ class Account:
             ticks: The time, in .NET ticks: what was to happen to the job by then has happened.
                 None to look at it as it is.
         """
-        job = self._jobs.get(job_id.lower())
+        folded = job_id.lower()
+        job = self._jobs.get(folded)
+        if self.touched is not None and job is not None:
+            self.touched.add(folded)
         if job is None or ticks is None:
             return job
         job.settle(ticks=ticks)
         if job.gone_ticks is not None and ticks >= job.gone_ticks:
-            del self._jobs[job_id.lower()]
+            del self._jobs[folded]
             return None
         return job
 
@@ -79,5 +92,4 @@ class Account:
 
     def job_ids(self, *, ticks: int) -> list[str]:
         """The folded IDs of the jobs that there are at a time, ascending."""
-        ids = list(self._jobs)  # Finding one that is gone removes it.
-        return sorted(each for each in ids if self.find(each, ticks=ticks) is not None)
+        return sorted(each for each in list(self._jobs) if self.find(each, ticks=ticks) is not None)

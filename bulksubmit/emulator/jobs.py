@@ -230,6 +230,10 @@ def _checked(sent: Mapping[str, object], known: Mapping[str, _Check]) -> dict[st
         reason = known[name](properties[name])
         if reason is not None:
             raise _invalid(name, value, reason)
+    try:
+        orjson.dumps(properties)
+    except orjson.JSONEncodeError as error:  # Nested so deeply that it could not be shown again.
+        raise ServiceError("InvalidRequestBody", {"Reason": str(error)}) from error
     return properties
 
 

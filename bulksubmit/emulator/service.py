@@ -21,6 +21,7 @@ from bulksubmit.emulator.exchange import Answer, Call, Operation, Plan, parse_ta
 from bulksubmit.emulator.faults import THROTTLING, Fault, Faults, TaskScript
 from bulksubmit.emulator.operations import Operations
 from bulksubmit.emulator.record import Record, Seen
+from bulksubmit.emulator.state import State, StateError
 from bulksubmit.emulator.store import Job
 from bulksubmit.emulator.switches import Switches
 
@@ -71,8 +72,9 @@ class Service:
         phases: Sequence[Phase] = (),
         switches: Switches | None = None,
         scheme: str = "http",
+        state: State | None = None,
     ) -> None:
-        """Open an account without jobs.
+        """Open an account, without jobs unless it is one of a file.
 
         Args:
             random: Where all chance comes from: faults, request-ids, the order of results.
@@ -84,6 +86,8 @@ class Service:
             phases: How much it can do, and when; none for as much as there is.
             switches: How it behaves where nobody knows; by default as is likelier.
             scheme: Of the URLs in the answers.
+            state: Where the account is kept on disk; the caller closes it at the end. None to
+                have it in memory alone.
         """
         self.record = Record()
         self.faults = faults or Faults()
@@ -93,7 +97,8 @@ class Service:
         self._task_script = task_script
         self._bottleneck = Bottleneck(phases) if phases else None
         self._scheme = scheme
-        self._account = Account()
+        self._state = state
+        self._account = Account() if state is None else state.account
         self.switches = switches or Switches()
         self._calls: Counter[Operation] = Counter()
 
@@ -125,9 +130,13 @@ class Service:
 
         Raises:
             ServiceError: if the ID is taken or not a valid one, or a property is not.
+            StateError: if it cannot be written.
         """
         given = {"poolInfo": {"poolId": "pool"}} | dict(properties or {})
-        return self._account.create(job_id, given, now_s=now_s)
+        job = self._account.create(job_id, given, now_s=now_s)
+        if self._state is not None:
+            self._state.write()
+        return job
 
     def job(self, job_id: str) -> Job:
         """The job of that ID, ignoring case: to set its state, to look at its tasks.
@@ -219,10 +228,22 @@ class Service:
             except RecursionError:  # Someone asks for a task that is nested a thousand deep.
                 answer = answers.refusal(stamp, ServiceError("InternalError"))
             answer = self._spoil(plan.fault, answer)
+            answer = self._written(answer, stamp)
         if plan.hang_up or plan.fault is Fault.DROP_AFTER:
             self._note(plan, None, now_s, len(body), tasks)
             return None
         self._note(plan, answer.status, now_s, len(body), tasks)
+        return answer
+
+    def _written(self, answer: Answer, stamp: Stamp) -> Answer:
+        """The answer, once all that it tells of is on disk."""
+        if self._state is not None:
+            try:
+                self._state.write()
+            except StateError as error:
+                # What was done stays done, as after any 500, and is written with the next.
+                values = {"Reason": str(error)}
+                return answers.refusal(stamp, ServiceError("InternalError", values))
         return answer
 
     def _perform(self, plan: Plan, body: bytes, stamp: Stamp) -> tuple[Answer, int]:

@@ -8,10 +8,11 @@ runs: it is active until someone says that it is complete.
 
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from heapq import merge
+from typing import TypeAlias
 
 import msgspec
 
@@ -19,6 +20,7 @@ from bulksubmit.core.wire import TICKS_PER_S
 
 _TICKS_BYTES = 8
 _COMPLETED = 1 << 63  # Ticks stay far below it, so it is free to say that the task is complete.
+_COMPLETED_BYTE = _COMPLETED >> 56  # The same in the first byte of what is stored.
 COUNTS_KEPT_S = 120  # How far counts can be asked for in the past; recorded is a lag below 13 s.
 _COUNTS_APART_TICKS = TICKS_PER_S // 20
 
@@ -107,6 +109,13 @@ class Counts(msgspec.Struct, frozen=True, gc=False):
     failed: int = 0
 
 
+# What happened to a task, by its folded ID: it was added as those bytes, changed, or removed.
+Event: TypeAlias = tuple[str, bytes | Change | None]
+
+# When counts were noted, in .NET ticks: those of tasks, and of the slots they need.
+Noted: TypeAlias = tuple[int, Counts, Counts]
+
+
 class SortedIds:
     """IDs in ascending order, for a list that is read page by page while others are added.
 
@@ -115,8 +124,8 @@ class SortedIds:
     most about log2(n) merges, and there are never more than log2(n) runs.
     """
 
-    def __init__(self) -> None:
-        self._fresh: list[str] = []
+    def __init__(self, ids: Iterable[str] = ()) -> None:
+        self._fresh = list(ids)
         self._runs: list[list[str]] = []
         self._gone: set[str] = set()  # They stay in the runs.
 
@@ -180,8 +189,10 @@ class Job:
         next_ticks: See ``next_state``.
         gone_ticks: When a job that is being deleted will be gone; None if it is not.
         end_reason: Why it was completed; empty while it is not.
-        touched: Folded IDs of tasks that were added, changed or removed since whoever keeps the
-            jobs on disk last looked; None if nobody does.
+        unsaved: What happened to tasks, in order, since whoever keeps the job on disk last looked;
+            None if nobody does.
+        past: The counts as they were noted, in order; those long past are left out.
+        manager_active: Whether its ``jobManagerTask`` is there and not complete.
     """
 
     id: str
@@ -196,19 +207,19 @@ class Job:
     next_ticks: int = 0
     gone_ticks: int | None = None
     end_reason: str = ""
-    touched: set[str] | None = field(default=None, repr=False)
+    unsaved: list[Event] | None = field(default=None, repr=False)
+    past: deque[Noted] = field(default_factory=deque, repr=False)
+    manager_active: bool = False
     _tasks: dict[str, bytes] = field(default_factory=dict, repr=False)
     _changes: dict[str, Change] = field(default_factory=dict, repr=False)
     _ids: SortedIds = field(default_factory=SortedIds, repr=False)
     # Only what is not as usual is counted: the usual task is active, and needs one slot.
     _ended: Counter[TaskEnd] = field(default_factory=Counter, repr=False)
     _more_slots: Counter[TaskEnd | None] = field(default_factory=Counter, repr=False)
-    _past: deque[tuple[int, Counts, Counts]] = field(default_factory=deque, repr=False)
-    _manager_active: bool = False
 
     def __post_init__(self) -> None:
         # Nobody adds a job's manager: it is there from the start.
-        self._manager_active = self.properties.get("jobManagerTask") is not None
+        self.manager_active = self.properties.get("jobManagerTask") is not None
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -244,13 +255,14 @@ class Job:
         if folded in self._tasks:
             return False
         mark = ticks | _COMPLETED if completed else ticks
-        self._tasks[folded] = mark.to_bytes(_TICKS_BYTES, "big") + body
+        stored = mark.to_bytes(_TICKS_BYTES, "big") + body
+        self._tasks[folded] = stored
         self._ids.append(folded)
         # Bytes are slower at "in" than at find(): they try a number first.
         if completed or body.find(b"requiredSlots") >= 0:
             self._count(TaskEnd.SUCCEEDED if completed else None, body, 1)
-        if self.touched is not None:
-            self.touched.add(folded)
+        if self.unsaved is not None:
+            self.unsaved.append((folded, stored))
         return True
 
     def task(self, task_id: str) -> StoredTask | None:
@@ -274,8 +286,8 @@ class Job:
         self._changes[folded] = change
         self._count(before.end, before.body, -1)
         self._count(change.end, before.body, 1)
-        if self.touched is not None:
-            self.touched.add(folded)
+        if self.unsaved is not None:
+            self.unsaved.append((folded, change))
 
     def remove_task(self, task_id: str) -> None:
         """Delete a task that exists; its ID is free again."""
@@ -286,8 +298,29 @@ class Job:
         self._changes.pop(folded, None)
         self._ids.discard(folded)
         self._count(before.end, before.body, -1)
-        if self.touched is not None:
-            self.touched.add(folded)
+        if self.unsaved is not None:
+            self.unsaved.append((folded, None))
+
+    def restore(self, tasks: Iterable[tuple[str, bytes]], changes: Mapping[str, Change]) -> None:
+        """Take in the tasks of a job that was kept on disk, instead of any that it has.
+
+        Args:
+            tasks: By folded ID, in the order in which they were added, as ``unsaved`` had them.
+            changes: By folded ID, what happened to them last.
+        """
+        self._tasks = dict(tasks)
+        self._changes = dict(changes)
+        self._ids = SortedIds(self._tasks)
+        self._ended.clear()
+        self._more_slots.clear()
+        for folded, stored in self._tasks.items():
+            change = changes.get(folded)
+            if change is not None:
+                end = change.end
+            else:
+                end = TaskEnd.SUCCEEDED if stored[0] & _COMPLETED_BYTE else None
+            if end is not None or stored.find(b"requiredSlots") >= 0:
+                self._count(end, stored[_TICKS_BYTES:], 1)
 
     def change(self, properties: Mapping[str, object], *, ticks: int) -> None:
         """Replace some properties, and complete if they ask for it."""
@@ -318,7 +351,7 @@ class Job:
                 if task is not None and task.end is None:
                     change = Change(ticks, TaskEnd.SUCCEEDED, ticks, "running", ticks)
                     self.change_task(task_id, change)
-        self._manager_active = False
+        self.manager_active = False
         self.complete_if_done(ticks=ticks)
 
     def complete_if_done(self, *, ticks: int) -> None:
@@ -327,7 +360,7 @@ class Job:
         REST reference: a job without tasks counts as one whose tasks are all complete. That the
         service takes no time to notice is the emulator's choice.
         """
-        left = self.counts.active or self._manager_active
+        left = self.counts.active or self.manager_active
         if self.state is JobState.ACTIVE and self.on_all_tasks_complete == TERMINATE and not left:
             self.end_reason = "AllTasksCompleted"
             self.enter(JobState.COMPLETED, ticks=ticks)
@@ -340,7 +373,7 @@ class Job:
 
     def note_counts(self, *, ticks: int) -> None:
         """Keep the counts as of now, for those who are told them late."""
-        past = self._past
+        past = self.past
         if len(past) > 1 and ticks < past[-2][0] + _COUNTS_APART_TICKS:
             past.pop()
         past.append((ticks, self.counts, self._slots))
@@ -349,7 +382,7 @@ class Job:
 
     def counts_at(self, ticks: int) -> tuple[Counts, Counts]:
         """The counts of tasks, and of the slots they need, as they were at that time."""
-        for noted, tasks, slots in reversed(self._past):
+        for noted, tasks, slots in reversed(self.past):
             if noted <= ticks:
                 return tasks, slots
         return Counts(), Counts()

@@ -16,7 +16,7 @@ import orjson
 import pytest
 from click.testing import CliRunner
 
-from bulksubmit.cli.emulator import _RATES, emulator
+from bulksubmit.cli.emulator import _RATES, _shown, emulator
 from bulksubmit.core import sharedkey
 from bulksubmit.emulator import Fault
 from tests.emulator.calls import ADD, make_body
@@ -210,6 +210,14 @@ def test_a_bad_key_is_not_quoted() -> None:
     assert result.exit_code == 2
     assert KEY_VARIABLE in result.output
     assert "not-base64!" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("jobs", "shown"), [(0, "none"), (1, "0"), (10, "0 1 2 3 4 5 6 7 8 9"), (12, "8 9 and 2 more")]
+)
+def test_many_jobs_are_not_all_shown(jobs: int, shown: str) -> None:
+    """The line stays one that a person reads, however many jobs a file holds."""
+    assert _shown([str(number) for number in range(jobs)]).endswith(shown)
 
 
 def test_every_fault_has_a_flag() -> None:

@@ -41,6 +41,28 @@ def test_a_bad_job_is_refused(body: bytes, status: int, code: str) -> None:
     assert error_of(answer)[:2] == (status, code)
 
 
+def test_a_job_without_tasks_is_listed() -> None:
+    """Jobs are listed whether they have tasks or not."""
+    service = make_service()
+    service.create_job("j2")
+    add(service, make_body("a"))
+
+    listed = orjson.loads(answer_of(service, "GET", f"/jobs?{VERSION}").body)["value"]
+
+    assert [job["id"] for job in listed] == ["j1", "j2"]
+
+
+def test_a_job_that_could_not_be_shown_is_refused() -> None:
+    """Nested so deeply that it could be read, but not written again, it never exists."""
+    service = make_service()
+    deep = b'{"id":"j2","poolInfo":{},"metadata":%s}' % (b"[" * 800 + b"]" * 800)
+
+    answer = answer_of(service, "POST", f"/jobs?{VERSION}", deep)
+
+    assert error_of(answer)[:2] == (400, "InvalidRequestBody")
+    assert answer_of(service, "GET", f"/jobs/j2?{VERSION}").status == 404
+
+
 @pytest.mark.parametrize(
     ("method", "target", "status", "code"),
     [
