@@ -3,10 +3,11 @@
 import base64
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
+from pathlib import Path
 from random import Random
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from anyio.from_thread import start_blocking_portal
 
@@ -18,11 +19,9 @@ from bulksubmit.emulator.faults import Fault, Faults, TaskScript
 from bulksubmit.emulator.front import KEY_VARIABLE, Front, opened
 from bulksubmit.emulator.server import serve
 from bulksubmit.emulator.service import Script, Service
+from bulksubmit.emulator.state import State
 from bulksubmit.emulator.store import Job
 from bulksubmit.emulator.switches import Switches
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ACCOUNT_NAME = "devaccount"
 # No secret: whoever can reach the emulator may know it.
@@ -57,6 +56,7 @@ class Emulator:
         script: Script | Iterable[Fault | Answer | None] | None = None,
         task_script: TaskScript | None = None,
         phases: Sequence[Phase] = (),
+        state: Path | None = None,
         seed: int = 0,
         host: str = "127.0.0.1",
         port: int = 0,
@@ -76,6 +76,9 @@ class Emulator:
             script: What goes wrong with which request: see ``Service``.
             task_script: What goes wrong with which task.
             phases: How much it can do, and when.
+            state: A file to keep the account in, opened at once and closed with the context:
+                whatever a client was told is there for the next emulator of that file. Jobs that
+                are in it stay as they are.
             seed: Decides all chance.
             host: The address to listen at.
             port: 0 for any free one.
@@ -83,11 +86,13 @@ class Emulator:
 
         Raises:
             ValueError: the key is not Base64.
+            StateError: the file cannot be used.
         """
         self.endpoint = ""
         self.account_name = account_name
         self.account_key = account_key
         self.ca_path: Path | None = None
+        self._state = State(state, account_name=account_name) if state is not None else None
         self.service = Service(
             random=Random(seed),  # noqa: S311  Repeatable on purpose.
             faults=faults,
@@ -96,9 +101,12 @@ class Emulator:
             phases=phases,
             switches=switches,
             scheme="https" if tls or entra else "http",
+            state=self._state,
         )
+        kept = {job.id.lower() for job in self.service.jobs()}
         for job_id in jobs:
-            self.service.create_job(job_id, now_s=clock())
+            if job_id.lower() not in kept:
+                self.service.create_job(job_id, now_s=clock())
         self._key = decode_key(account_key)
         self._tls, self._entra, self._token_lifetime_s = tls, entra, token_lifetime_s
         self._front = Front()
@@ -155,9 +163,12 @@ class Emulator:
 
     @asynccontextmanager
     async def _serve(self) -> AsyncIterator[None]:
-        with opened(
-            tls=self._tls, entra=self._entra, token_lifetime_s=self._token_lifetime_s
-        ) as front:
+        with (
+            self._state or nullcontext(),
+            opened(
+                tls=self._tls, entra=self._entra, token_lifetime_s=self._token_lifetime_s
+            ) as front,
+        ):
             self._front, self.ca_path = front, front.ca_path
             self.service.access = Access(self.account_name, self._key, front.bearer)
             async with serve(

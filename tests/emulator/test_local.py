@@ -72,6 +72,21 @@ def test_the_environment_leads_a_process_there(batch_emulator: Emulator, tmp_pat
     assert len(batch_emulator.job()) == 250
 
 
+async def test_a_file_outlives_it(tmp_path: Path) -> None:
+    """
+    What was added to one emulator is there for the next one of the same file.
+    """
+    path = tmp_path / "state"
+    async with Emulator(state=path) as emulator:
+        key = SharedKey(emulator.account_name, emulator.account_key)
+        await submit(TASKS, job_id="job-1", endpoint=emulator.endpoint, credential=key)
+
+    async with Emulator(state=path) as emulator:
+        again = await submit(TASKS, job_id="job-1", endpoint=emulator.endpoint, credential=key)
+
+    assert again.existed == len(emulator.job()) == 250
+
+
 def test_a_seed_decides_all_chance() -> None:
     """
     Two of the same seed treat the same requests alike, another one differently.
