@@ -95,12 +95,13 @@ def _switch_options(command: Callable[..., None]) -> Callable[..., None]:
     """Give the command one flag a switch."""
     for name, settings in reversed(list(Switches.settings().items())):
         kind = _kind(settings)
+        is_choice = isinstance(kind, click.Choice)
         option = click.option(
             f"--{name.replace('_', '-')}",
             name,
             type=kind,
-            metavar=None if isinstance(kind, click.Choice) else "NUMBER",
-            default=settings[0],
+            metavar=None if is_choice else "NUMBER",
+            default=str(settings[0]) if is_choice else settings[0],
             show_default=settings[0] is not None,
             help=Switches.texts()[name],
         )
@@ -108,13 +109,13 @@ def _switch_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _kind(settings: Sequence[object]) -> click.ParamType[Any]:
+def _kind(settings: Sequence[object]) -> "click.ParamType[Any]":
     """What a switch with these settings takes."""
     if isinstance(settings[-1], float):
         return click.FloatRange(0.0)
     if settings[0] is None:
         return click.IntRange(0)
-    return click.Choice(settings)
+    return click.Choice([str(each) for each in settings])
 
 
 def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
@@ -350,7 +351,17 @@ def _faults(options: Mapping[str, Any]) -> "Faults":
 
 
 def _switches(options: Mapping[str, Any]) -> Switches:
-    return Switches(**{name: options[name] for name in Switches.settings()})
+    values = {name: options[name] for name in Switches.settings()}
+    try:
+        return Switches(**{name: _meant(name, value) for name, value in values.items()})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _meant(name: str, value: object) -> Any:
+    """A switch's setting by the text that was chosen; what is no choice stays as it is."""
+    known = {str(each): each for each in Switches.settings()[name]}
+    return known.get(value, value) if isinstance(value, str) else value
 
 
 def _phases(path: Path | None) -> "Sequence[Phase]":

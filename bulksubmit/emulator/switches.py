@@ -9,6 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from bulksubmit.emulator.store import COUNTS_KEPT_S
+
+_NUMBER_MAX = (
+    10**9
+)  # Thirty years, a gigabyte: to be reckoned with safely, and longer than any run.
+
 
 def _switch(default: object, *others: object, text: str) -> Any:
     return field(default=default, metadata={"settings": (default, *others), "text": text})
@@ -18,7 +24,8 @@ def _switch(default: object, *others: object, text: str) -> Any:
 class Switches:
     """How the service behaves where nobody knows.
 
-    Numbers may be set to others than ``settings()`` lists, none below zero.
+    Numbers may be set to others than ``settings()`` lists, none below zero; ``counts_lag_s`` to
+    COUNTS_KEPT_S at most.
 
     Raises:
         ValueError: a setting that the switch does not have.
@@ -118,8 +125,13 @@ class Switches:
                 if value not in settings:
                     known = ", ".join(map(str, settings))
                     raise ValueError(f"the switch {name} is {value!r}; it is one of {known}")
-            elif value is not None and not value >= 0:
-                raise ValueError(f"the switch {name} is {value!r}; it is a number from 0 on")
+            elif value is not None or None not in settings:
+                most = COUNTS_KEPT_S if name == "counts_lag_s" else _NUMBER_MAX
+                kinds = {int, float} if isinstance(settings[-1], float) else {int}
+                if type(value) not in kinds or not 0 <= value <= most:
+                    raise ValueError(
+                        f"the switch {name} is {value!r}; it is a number from 0 to {most:,}"
+                    )
 
     @classmethod
     def settings(cls) -> Mapping[str, tuple[object, ...]]:
