@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from email.utils import formatdate
+from datetime import UTC
+from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from random import Random
 from uuid import UUID
@@ -249,6 +250,19 @@ def failure(stamp: Stamp, fault: Fault | None, faults: Faults) -> Answer | None:
 def http_date(now_s: float) -> str:
     """A date as HTTP headers have it."""
     return _http_date(int(now_s))
+
+
+def date_s(text: str) -> float:
+    """The POSIX time of a date in an HTTP header; one without a zone is in UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        date = parsedate_to_datetime(text)
+    except OverflowError as error:  # A zone of a million hours.
+        raise ValueError(str(error)) from None
+    return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
 
 
 @lru_cache(maxsize=64)

@@ -48,8 +48,7 @@ def parse_collection(body: bytes, switches: Switches) -> list[bytes]:
         ServiceError: RequestBodyTooLarge, InvalidRequestBody, UnsupportedProperty, or what the
             switches say for more than TASKS_MAX tasks and for none.
     """
-    if len(body) > BYTES_MAX:
-        raise ServiceError("RequestBodyTooLarge", {"MaxLimit": str(BYTES_MAX)})
+    check_size(body)
     try:
         tasks, unknown = decode_collection(body)
     except WireError as error:
@@ -62,6 +61,16 @@ def parse_collection(body: bytes, switches: Switches) -> list[bytes]:
     if not tasks and switches.empty_collection == "refuse":
         raise ServiceError("InvalidRequestBody", {"Reason": "The collection has no task"})
     return tasks
+
+
+def check_size(body: bytes) -> None:
+    """Whether a request's body is one that the service reads.
+
+    Raises:
+        ServiceError: RequestBodyTooLarge.
+    """
+    if len(body) > BYTES_MAX:
+        raise ServiceError("RequestBodyTooLarge", {"MaxLimit": str(BYTES_MAX)})
 
 
 def count_tasks(body: bytes, switches: Switches) -> int:
@@ -115,9 +124,10 @@ def look_at(bodies: Sequence[bytes], checker: Checker, job: Job, switches: Switc
         ids, findings = checker.check(bodies)
     errors = {index: error_of(each) for index, each in findings.items() if each.invalid}
     if switches.unknown_properties == "request":
-        for error in errors.values():
-            if error.code == "UnsupportedProperty":
-                raise error
+        # Not dependsOn in a job without dependencies, say: that has the code, but is known.
+        unknown = (p for each in findings.values() for p in each.problems if p.kind is Kind.UNKNOWN)
+        for problem in unknown:
+            raise error_of(Finding("", (problem,)))
     if switches.task_bytes_max is not None:
         for index, body in enumerate(bodies):
             if len(body) > switches.task_bytes_max:

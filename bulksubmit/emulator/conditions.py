@@ -1,10 +1,9 @@
 """Conditional headers: an operation is done only if a job or task is as the client knows it."""
 
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 
 from bulksubmit.core.wire import TICKS_PER_S, etag, to_ticks
-from bulksubmit.emulator.answers import ServiceError
+from bulksubmit.emulator.answers import ServiceError, date_s
 
 _ETAGS, _DATES = ("if-match", "if-none-match"), ("if-modified-since", "if-unmodified-since")
 
@@ -53,7 +52,7 @@ def _matches(header: str, modified_ticks: int) -> bool:
 
 def _date_s(name: str, text: str) -> float:
     try:
-        return parsedate_to_datetime(text).timestamp()
+        return date_s(text)
     except ValueError:
         values = {"HeaderName": name, "HeaderValue": text}
         raise ServiceError("InvalidHeaderValue", values) from None

@@ -93,13 +93,15 @@ _OPERATORS: Mapping[str, Callable[[Any, Any], bool]] = {
 }
 _TEXT = r"'((?:[^']|'')*)'"
 _COMPARISON = re.compile(
-    rf"\s*([A-Za-z/]+)\s+(eq|ne|ge|gt|le|lt)\s+(?:(DateTime)?{_TEXT}|(-?\d+))\s*", re.IGNORECASE
+    rf"\s*([A-Za-z/]+)\s+(eq|ne|ge|gt|le|lt)\s+(?:(DateTime)?{_TEXT}|(-?[0-9]+))\s*",
+    re.IGNORECASE,
 )
 _STARTS_WITH = re.compile(rf"\s*startswith\(\s*([A-Za-z/]+)\s*,\s*{_TEXT}\s*\)\s*")
 _OPENING, _CLOSING = re.compile(r"\s*\(\s*"), re.compile(r"\s*\)\s*")
 _AND, _OR = re.compile(r"and\b"), re.compile(r"or\b")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,7}))?Z?", re.ASCII)
 _DEPTH_MAX = 20
+_DIGITS_MAX = 20  # More than any number has that is asked for; thousands cannot even be read.
 _FORMS = {Kind.TIME: "DateTime'2024-01-31T08:49:37Z'", Kind.NUMBER: "1"}
 
 
@@ -203,9 +205,12 @@ class _Parser(Generic[T]):
             if kind not in {Kind.ID, Kind.TEXT}:
                 raise self.error(f"{name} is {kind.value}; startswith takes text", start)
             ranges: Ranges = [(value, value + "\U0010ffff")] if kind is Kind.ID else EVERYTHING
-            return Filter(
-                ranges, lambda item: str(of(item) or "").startswith(value), exact=(kind is Kind.ID)
-            )
+
+            def test(item: T) -> bool:
+                actual = of(item)
+                return actual is not None and str(actual).startswith(value)
+
+            return Filter(ranges, test, exact=kind is Kind.ID)
         if match := self._match(_COMPARISON):
             return self._comparison(match, start)
         raise self.error(f"a condition on {', '.join(self._properties)} is expected")
@@ -220,7 +225,7 @@ class _Parser(Generic[T]):
         match kind, date, text, number:
             case Kind.TIME, str(), str(), _:
                 value = self._time(text, start)
-            case Kind.NUMBER, _, _, str():
+            case Kind.NUMBER, _, _, str() if len(number) <= _DIGITS_MAX:
                 value = int(number)
             case Kind.ID | Kind.TEXT | Kind.WORD, None, str(), _:
                 value = _unquoted(text)

@@ -181,6 +181,8 @@ def replace_job(
     if "poolInfo" not in properties:
         raise _missing("poolInfo")
     same_pool = properties["poolInfo"] == job.properties.get("poolInfo")
+    # What is left out stands for noaction, and that may be an error.
+    properties.setdefault("onAllTasksComplete", "noaction")
     _check_change(job, properties, same_pool=same_pool, auto_terminate_final=auto_terminate_final)
     kept = {name: each for name, each in job.properties.items() if name not in _REPLACEABLE}
     job.properties = kept
@@ -205,6 +207,16 @@ def text_of(sent: Mapping[str, object], name: str) -> str:
         ServiceError: UnsupportedProperty or InvalidPropertyValue.
     """
     return str(_checked(sent, {name: _TEXT}).get(name, ""))
+
+
+def object_of(sent: Mapping[str, object], name: str) -> dict[str, object]:
+    """An object that a body may have, and nothing else; an empty one if it has none.
+
+    Raises:
+        ServiceError: UnsupportedProperty or InvalidPropertyValue.
+    """
+    found = _checked(sent, {name: _OBJECT}).get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _check_change(

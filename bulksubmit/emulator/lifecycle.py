@@ -12,7 +12,13 @@ import orjson
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.emulator.answers import ServiceError
 from bulksubmit.emulator.collection import error_of
-from bulksubmit.emulator.jobs import UNCHANGEABLE_CODES, check_disabling, text_of
+from bulksubmit.emulator.jobs import (
+    UNCHANGEABLE_CODES,
+    check_disabling,
+    object_of,
+    read_object,
+    text_of,
+)
 from bulksubmit.emulator.store import Change, Job, JobState, StoredTask, TaskEnd
 from bulksubmit.emulator.texts import plain_task
 
@@ -139,16 +145,7 @@ def _enter(job: Job, task_id: str, task: StoredTask, end: TaskEnd | None, *, tic
 
 def _read_constraints(body: bytes) -> bytes:
     """The constraints of a task's update, held against the rules of a task's own."""
-    try:
-        sent = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise ServiceError("InvalidRequestBody", {"Reason": str(error)}) from error
-    if not isinstance(sent, dict):
-        raise ServiceError("InvalidRequestBody", {"Reason": "The body must be a JSON object"})
-    for name in sent:
-        if name != "constraints":
-            raise ServiceError("UnsupportedProperty", {"PropertyName": name})
-    constraints = sent.get("constraints") or {}
+    constraints = object_of(read_object(body), "constraints")
     probe = plain_task(orjson.dumps({"id": "a", "commandLine": "a", "constraints": constraints}))
     _, findings = Checker().check([probe])
     for finding in findings.values():

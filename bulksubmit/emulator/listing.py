@@ -1,5 +1,6 @@
 """Lists: of a job's tasks and of the jobs, by ``$filter``, ``$select`` and pages."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -15,6 +16,7 @@ T = TypeVar("T")
 PAGE_MAX = 1000  # REST reference, maxresults: 1 to 1000, and 1000 if not given.
 # A page that has looked at so many ends, however little passed; the next one goes on.
 _LOOKED_AT_MAX = 20 * PAGE_MAX
+_NUMBER = re.compile(r"-?[0-9]{1,9}")
 
 # The recorded form. Clients are not to look inside; the odd characters, as recorded as well, see
 # to it that they hand it back unharmed.
@@ -130,10 +132,9 @@ def select(members: Mapping[str, object], names: str | None) -> Mapping[str, obj
 def _page_size(text: str | None) -> int:
     if text is None:
         return PAGE_MAX
-    try:
-        size = int(text)
-    except ValueError:
-        raise bad_parameter("maxresults", text, "MaxResults must be a number") from None
+    if not _NUMBER.fullmatch(text):
+        raise bad_parameter("maxresults", text, "MaxResults must be a number")
+    size = int(text)
     if size < 1:
         raise bad_parameter("maxresults", text, "MaxResults cannot be less than 1")
     if size > PAGE_MAX:

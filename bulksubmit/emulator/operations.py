@@ -9,7 +9,13 @@ from bulksubmit.core.wire import TICKS_PER_S, encode_entity, encode_results
 from bulksubmit.emulator import answers, lifecycle
 from bulksubmit.emulator.account import Account
 from bulksubmit.emulator.answers import ServiceError, Stamp
-from bulksubmit.emulator.collection import Adder, check_open, look_at, parse_collection
+from bulksubmit.emulator.collection import (
+    Adder,
+    check_open,
+    check_size,
+    look_at,
+    parse_collection,
+)
 from bulksubmit.emulator.conditions import is_unchanged
 from bulksubmit.emulator.exchange import Answer, Call, Operation, Plan
 from bulksubmit.emulator.faults import Faults, TaskScript
@@ -37,8 +43,14 @@ class Operations:
         self._change_ticks = int(switches.job_change_s * TICKS_PER_S)
         self._auto_terminate_final = switches.auto_terminate == "final"
 
-    def perform(self, call: Call, body: bytes, stamp: Stamp) -> Answer:
+    def perform(self, call: Call, body: bytes, stamp: Stamp, *, run_tasks: bool = False) -> Answer:
         """Do what a call asks for; add collection apart.
+
+        Args:
+            call: It.
+            body: Its body, unpacked.
+            stamp: What marks the answer.
+            run_tasks: See ``Faults``.
 
         Raises:
             ServiceError: the service refuses it.
@@ -57,7 +69,7 @@ class Operations:
             case Operation.LIST_TASKS:
                 return self._list_tasks(job, call, stamp)
             case Operation.ADD_TASK:
-                return self._add_task(job, body, stamp)
+                return self._add_task(job, body, stamp, run_tasks=run_tasks)
             case Operation.COUNT_TASKS:
                 return self._count_tasks(job, stamp)
         if call.target.task_id:
@@ -152,14 +164,18 @@ class Operations:
 
     # --- Tasks -------------------------------------------------------------------------------
 
-    def _add_task(self, job: Job, body: bytes, stamp: Stamp) -> Answer:
+    def _add_task(self, job: Job, body: bytes, stamp: Stamp, *, run_tasks: bool) -> Answer:
+        check_size(body)
         check_open(job, self._switches)
         looked = look_at([body], self._checker, job, self._switches)
         if looked.errors:
             raise looked.errors[0]
         (task_id,) = looked.ids
-        if not job.add(task_id, looked.bodies[0], ticks=stamp.ticks):
+        added = job.add(task_id, looked.bodies[0], ticks=stamp.ticks, completed=run_tasks)
+        if not added:
             raise ServiceError("TaskExists")
+        if run_tasks:
+            job.complete_tasks(ticks=stamp.ticks)
         job.note_counts(ticks=stamp.ticks)
         return answers.created(stamp, f"/jobs/{job.id}/tasks/{task_id}", stamp.ticks)
 

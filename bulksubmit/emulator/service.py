@@ -8,9 +8,11 @@ import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from io import BytesIO
 from random import Random
 from typing import Protocol
 
+from bulksubmit.core.partitioner import BYTES_MAX
 from bulksubmit.emulator import answers
 from bulksubmit.emulator.access import Access
 from bulksubmit.emulator.account import Account
@@ -197,9 +199,8 @@ class Service:
             or plan.fault in THROTTLING
         ):
             return plan
-        turn = self._bottleneck.take(
-            count_tasks(body, self._switches), len(body), now_s=now_s, random=self._random
-        )
+        tasks = self._count_tasks(plan.call, body)
+        turn = self._bottleneck.take(tasks, len(body), now_s=now_s, random=self._random)
         after_s = plan.process_after_s + turn.after_s
         if turn.fault is None:
             share = turn.capacity.server_error
@@ -261,7 +262,9 @@ class Service:
         if plan.call.operation is Operation.ADD_TASK_COLLECTION:
             answer, tasks = self._add_collection(plan, body, stamp)
         else:
-            answer, tasks = self._operations.perform(plan.call, body, stamp), 0
+            run_tasks = self.faults.run_tasks
+            answer = self._operations.perform(plan.call, body, stamp, run_tasks=run_tasks)
+            tasks = 0
         return failure or answer, tasks
 
     def _add_collection(self, plan: Plan, body: bytes, stamp: Stamp) -> tuple[Answer, int]:
@@ -277,6 +280,12 @@ class Service:
             task_script=self._task_script,
             struck=self.record.by_task_fault,
         )
+
+    def _count_tasks(self, call: Call, body: bytes) -> int:
+        try:
+            return count_tasks(_unpacked(call, body, self._switches), self._switches)
+        except ServiceError:
+            return 0
 
     def _share_added(self, fault: Fault | None) -> float:
         return share_added_by(fault, self.faults, self._switches)
@@ -329,7 +338,8 @@ def _check_head(call: Call, switches: Switches) -> None:
     timeout = call.target.parameter("timeout")
     if timeout is not None and not (timeout.isascii() and timeout.isdigit()):
         raise bad_parameter("timeout", timeout, "Timeout must be a number of seconds")
-    if timeout is not None and int(timeout) == 0 and switches.zero_timeout == "refuse":
+    zero = timeout is not None and not timeout.strip("0")
+    if timeout is not None and zero and switches.zero_timeout == "refuse":
         raise bad_parameter("timeout", timeout, "Timeout must be a positive number of seconds")
     if call.method in {"PATCH", "POST", "PUT"} and "content-length" not in call.headers:
         raise ServiceError("MissingContentLengthHeader")
@@ -344,7 +354,8 @@ def _unpacked(call: Call, body: bytes, switches: Switches) -> bytes:
     if coding != "gzip" or switches.gzip_bodies == "refuse":
         raise ServiceError("UnsupportedHeader", values)
     try:
-        return gzip.decompress(body)
+        with gzip.open(BytesIO(body)) as packed:
+            return packed.read(BYTES_MAX + 1)  # Enough to see that it is too much.
     except (OSError, EOFError, zlib.error):
         raise ServiceError("InvalidRequestBody", values) from None
 

@@ -342,6 +342,7 @@ class Job:
         """Let happen what was to happen by now."""
         if self.next_state is not None and ticks >= self.next_ticks:
             self.enter(self.next_state, ticks=self.next_ticks)
+            self.complete_if_done(ticks=self.next_ticks)  # Its tasks may have ended meanwhile.
 
     def complete_tasks(self, *, ticks: int) -> None:
         """Let all tasks there are run to their end; a job that waits for that completes."""
@@ -362,7 +363,7 @@ class Job:
         """
         left = self.counts.active or self.manager_active
         if self.state is JobState.ACTIVE and self.on_all_tasks_complete == TERMINATE and not left:
-            self.end_reason = "AllTasksCompleted"
+            self.end_reason = "AllTasksComplete"
             self.enter(JobState.COMPLETED, ticks=ticks)
 
     @property

@@ -129,7 +129,7 @@ def test_a_job_without_tasks_completes_at_once() -> None:
     job = shown(service)
     assert (job["state"], job["executionInfo"]["terminateReason"]) == (
         "completed",
-        "AllTasksCompleted",
+        "AllTasksComplete",
     )
     assert error_of(answer_of(service, "POST", ADD, make_body("a")))[:2] == (409, "JobCompleted")
 
