@@ -31,7 +31,7 @@ def call(
 ) -> Answer | None:
     """What the service does with one request; None if it cuts the connection."""
     sent = {"host": "batch.test"}
-    if method in {"PATCH", "POST"}:
+    if method in {"PATCH", "POST", "PUT"}:
         sent["content-length"] = str(len(body))
     sent |= headers or {}
     plan = service.plan(method, target, sent, now_s=now_s)
