@@ -152,34 +152,57 @@ def test_patch_job() -> None:
     assert service.job("job123").on_all_tasks_complete == "terminatejob"
 
 
-def test_job_completed() -> None:
+@pytest.mark.parametrize("collection", [False, True])
+def test_job_completed(collection: bool) -> None:  # noqa: FBT001 - a case
     """Recorded for a single task; a collection is refused in the same words."""
     name = "14-task-add-409-jobcompleted"
     service = service_for(name)
     service.job("python_test_job_with_auto_complete").state = JobState.COMPLETED
     target = f"/jobs/python_test_job_with_auto_complete/addtaskcollection?{VERSION}"
 
-    assert_alike(answer_of(service, "POST", target, b'{"value":[]}'), name)
+    if collection:
+        assert_alike(answer_of(service, "POST", target, b'{"value":[]}'), name)
+    else:
+        assert_alike(replay(service, name), name)
 
 
 def test_task_exists() -> None:
     """Recorded for a single task; in a collection the task's error has the same words."""
-    recorded = decode_error(recorded_text("13-task-add-409-taskexists").encode())
-    answer = answer_after_adding_twice()
-    (result,) = decode_results(answer.body)
+    name = "13-task-add-409-taskexists"
+    service = service_for(name)
+    assert replay(service, name).status == 201
 
+    assert_alike(replay(service, name), name)
+    body = b'{"value":[%s]}' % recording(name)["request"]["body"].encode()
+    target = f"/jobs/python_test_job/addtaskcollection?{VERSION}"
+    (result,) = decode_results(answer_of(service, "POST", target, body).body)
+    recorded = decode_error(recorded_text(name).encode())
     assert recorded is not None
     assert result.error is not None
     assert result.error.code == recorded.code
     assert anonymous(result.error.text) == anonymous(recorded.text)
 
 
-def answer_after_adding_twice() -> Answer:
-    service = service_for("13-task-add-409-taskexists")
-    body = b'{"value":[%s]}' % recording("13-task-add-409-taskexists")["request"]["body"].encode()
-    target = f"/jobs/python_test_job/addtaskcollection?{VERSION}"
-    answer_of(service, "POST", target, body)
-    return answer_of(service, "POST", target, body)
+def test_delete_job() -> None:
+    """202 without a body, and without the headers that a change has."""
+    name = "31-job-delete-202"
+
+    assert_alike(replay(service_for(name), name), name)
+
+
+def test_task_counts() -> None:
+    """Both counts, each state by each, once they have caught up: seconds after the add."""
+    name = "47-taskcounts-caught-up"
+    service = service_for(name)
+    target = f"/jobs/xplatJobForTaskTests/tasks?{VERSION}"
+    task = b'{"id":"aaa","commandLine":"x"}'
+
+    # Recorded: one second after the add still nothing, thirteen seconds after it one.
+    assert answer_of(service, "POST", target, task, now_s=NOW_S - 1).status == 201
+    assert b'"active":1' not in replay(service, name).body
+    service = service_for(name)
+    assert answer_of(service, "POST", target, task, now_s=NOW_S - 13).status == 201
+    assert_alike(replay(service, name), name)
 
 
 def test_create_job() -> None:
