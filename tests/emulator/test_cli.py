@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from email.utils import formatdate
 from pathlib import Path
+from urllib.error import HTTPError
 
 import orjson
 import pytest
@@ -19,7 +20,7 @@ from click.testing import CliRunner
 from bulksubmit.cli.emulator import _RATES, _shown, emulator
 from bulksubmit.core import sharedkey
 from bulksubmit.emulator import Fault
-from tests.emulator.calls import ADD, make_body
+from tests.emulator.calls import ADD, make_body, statuses
 
 RUN = "from bulksubmit.cli.emulator import emulator; emulator()"
 KEY_VARIABLE = "AZURE_BATCH_ACCESS_KEY"
@@ -112,6 +113,32 @@ def test_jobs_and_rules_of_the_command_line(tmp_path: Path) -> None:
         status, answer = send_signed(line["endpoint"], line["account"], line["key"], body)
 
     assert (status, orjson.loads(answer)["value"][0]["status"]) == (200, "Success")
+
+
+def test_switches_of_the_command_line() -> None:
+    """Words and numbers, several at once: the service is as they say."""
+    flags = ("--empty-collection", "refuse", "--too-many-tasks-code", "InvalidPropertyValue")
+    numbers = ("--task-bytes-max", "40", "--zero-timeout", "accept", "--list-lag-s", "1.5")
+    with running(*flags, *numbers, "--duplicate-ids", "none") as process:
+        line = read_line(process)
+        where = line["endpoint"], line["account"], line["key"]
+        large = {"id": "large", "commandLine": "x" * 40}
+        tasks = [{"id": each, "commandLine": "x"} for each in ("a", "A", "b")]
+        _, answer = send_signed(*where, orjson.dumps({"value": [large, *tasks]}))
+        refused = []
+        for body in (b'{"value":[]}', make_body(*[f"t{number}" for number in range(101)])):
+            with pytest.raises(HTTPError) as error:
+                send_signed(*where, body)
+            with error.value:
+                refused.append(orjson.loads(error.value.read())["code"])
+
+    assert refused == ["InvalidRequestBody", "InvalidPropertyValue"]
+    assert statuses(orjson.loads(answer)["value"]) == {
+        "large": "RequestBodyTooLarge",
+        "a": "InvalidPropertyValue",
+        "A": "InvalidPropertyValue",
+        "b": "Success",
+    }
 
 
 def test_a_scenario_is_served(tmp_path: Path) -> None:
