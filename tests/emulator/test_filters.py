@@ -30,6 +30,7 @@ def pages_of(service: Service, target: str) -> list[list[dict[str, Any]]]:
         assert answer.status == 200, answer
         page = orjson.loads(answer.body)
         pages.append(page["value"])
+        assert len(pages) < 100, "the pages come to no end"
         target = page.get("odata.nextLink", "").removeprefix("http://batch.test")
     return pages
 
@@ -230,7 +231,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
     "le": lambda a, b: a <= b,
     "lt": lambda a, b: a < b,
 }
-_IDS = st.text("aAb-1", min_size=1, max_size=3)
+_IDS = st.text("aAb-", min_size=1, max_size=2)
 _OFFSETS = st.integers(0, 3)
 _TIMES = (
     "creationTime",
@@ -279,7 +280,7 @@ _WORDS = st.sampled_from(OPERATORS)
 _EQ_NE = st.sampled_from(OPERATORS[:2])
 CONDITIONS: st.SearchStrategy[Tree] = st.one_of(
     st.builds(lambda word, of: comparison("id", word, f"'{of}'", of, str.lower), _WORDS, _IDS),
-    st.builds(lambda of: starts("id", of), st.text("aAb-1", max_size=2)),
+    st.builds(lambda of: starts("id", of), st.text("aAb-", max_size=2)),
     st.builds(
         lambda path, word, offset: comparison(
             path, word, f"DateTime'{moment(offset)}'", moment(offset), padded
