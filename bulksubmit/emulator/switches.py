@@ -80,7 +80,8 @@ class Switches:
     throttled_adds: Literal["none", "some"] = _switch(
         "none",
         "some",
-        text="A request that is answered with 429 or 503 adds no task, or half of them.",
+        text="A request that a fault answers with 429 or 503 adds no task, or half of them; one "
+        "that a scenario's capacity refuses adds none.",
     )
     expired_token_status: Literal[401, 403] = _switch(
         401,
