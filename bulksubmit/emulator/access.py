@@ -2,12 +2,10 @@
 
 import hmac
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from typing import Protocol
 
 from bulksubmit.core import sharedkey
-from bulksubmit.emulator.answers import ServiceError
+from bulksubmit.emulator.answers import ServiceError, date_s
 from bulksubmit.emulator.exchange import Call
 
 CLOCK_SKEW_MAX_S = 15 * 60  # Reference page "Authenticate requests to Azure Batch".
@@ -92,16 +90,11 @@ class Access:
         if text is None:
             raise _denied("Neither the ocp-date nor the Date header was specified.")
         try:
-            date_s = _parse_date(text)
+            sent_s = date_s(text)
         except ValueError:
             raise _denied(f"The date header in the request is incorrect: '{text}'.") from None
-        if abs(now_s - date_s) > CLOCK_SKEW_MAX_S:
+        if abs(now_s - sent_s) > CLOCK_SKEW_MAX_S:
             raise _denied(f"Request date header too old: '{text}'.")
-
-
-@lru_cache(maxsize=64)  # A flood names each second many times; parsing takes 3 µs.
-def _parse_date(text: str) -> float:
-    return parsedate_to_datetime(text).timestamp()
 
 
 def _denied(detail: str) -> ServiceError:

@@ -90,7 +90,10 @@ def test_the_clock_may_be_off_by_fifteen_minutes(off_s: int, status: int) -> Non
     assert get_job(signed(date_s=NOW_S + off_s)).status == status
 
 
-@pytest.mark.parametrize("date", [{}, {"ocp-date": "yesterday"}])
+@pytest.mark.parametrize(
+    "date",
+    [{}, {"ocp-date": "yesterday"}, {"ocp-date": f"Mon, 01 Jan 2024 00:00:00 +{'9' * 30}"}],
+)
 def test_a_date_is_needed(date: dict[str, str]) -> None:
     """Shared Key without a readable date is refused."""
     headers = {"authorization": "SharedKey acct:c2ln"} | date

@@ -6,11 +6,8 @@ from typing import Any, get_args, get_type_hints
 
 import orjson
 import pytest
-from click.testing import CliRunner
 
-from bulksubmit.cli.emulator import emulator
 from bulksubmit.emulator import Access, Capacity, Fault, Faults, JobState, Phase, Service, Switches
-from bulksubmit.emulator.store import COUNTS_KEPT_S
 from tests.emulator.calls import (
     ADD,
     NOW_S,
@@ -348,7 +345,7 @@ def test_expired_token_status(setting: int) -> None:
     """
     service = Service(
         random=Random(1),
-        access=Access("dev", b"key", bearer=accepting("good")),
+        access=Access("dev", b"key", bearer=only_good),
         switches=Switches(expired_token_status=403 if setting == 403 else 401),
     )
     service.create_job("j1", now_s=NOW_S)
@@ -420,9 +417,9 @@ def test_job_change(seconds: float) -> None:
 # --- All of them -----------------------------------------------------------------------------
 
 
-def accepting(good: str) -> Any:
-    """A judge of bearer tokens that knows one."""
-    return good.__eq__
+def only_good(token: str, /, *, now_s: float) -> str | None:
+    """A judge of bearer tokens that takes one, while it is today."""
+    return None if (token, now_s) == ("good", NOW_S) else "The token has expired."
 
 
 def test_each_switch_is_tested_here() -> None:
@@ -439,47 +436,6 @@ def test_each_switch_is_tested_here() -> None:
         if isinstance(settings[0], str):
             assert set(get_args(hints[name])) == set(settings)
     assert SETTINGS.keys() == Switches.texts().keys()
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *[(name, "no such word") for name in SETTINGS],
-        *[(name, None) for name in SETTINGS if name != "task_bytes_max"],
-        *[(name, True) for name in SETTINGS],
-        *[
-            (name, value)
-            for name in ("list_lag_s", "counts_lag_s", "job_change_s")
-            for value in (-0.1, float("nan"), float("inf"), 1e10)
-        ],
-        ("counts_lag_s", COUNTS_KEPT_S + 1),
-        ("task_bytes_max", -1),
-        ("task_bytes_max", 1.5),
-        ("expired_token_status", 402),
-        ("expired_token_status", "401"),
-    ],
-)
-def test_what_is_no_setting(name: str, value: object) -> None:
-    """
-    A word that it does not have, or a number that nobody can wait for: the switch is named.
-    """
-    settings: dict[str, Any] = {name: value}
-
-    with pytest.raises(ValueError, match=f"^the switch {name} is "):
-        Switches(**settings)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [("list_lag_s", 7), ("counts_lag_s", 120.0), ("job_change_s", 0.01), ("task_bytes_max", 1)],
-)
-def test_other_numbers_are_settings_too(name: str, value: float) -> None:
-    """
-    Numbers may be others than those worth trying.
-    """
-    settings: dict[str, Any] = {name: value}
-
-    assert getattr(Switches(**settings), name) == value
 
 
 def test_switches_may_be_thrown_at_any_time() -> None:
@@ -505,45 +461,3 @@ def test_a_cut_connection_cares_for_no_switch() -> None:
         service = with_switch("throttled_adds", setting, script=[Fault.DROP_AFTER])
         assert call(service, "POST", ADD, make_body("a")) is None
         assert len(service.job("j1")) == 1
-
-
-# --- The command line ------------------------------------------------------------------------
-
-
-def test_help_lists_each_switch() -> None:
-    """
-    Each has a flag, with its text and default, in a group of their own.
-    """
-    output = CliRunner().invoke(emulator, ["--help"], terminal_width=200).output
-
-    _, _, group = output.partition("What nobody knows of the service")
-    words = " ".join(group.split())
-    for name, settings in SETTINGS.items():
-        assert f"--{name.replace('_', '-')} " in words
-        assert " ".join(Switches.texts()[name].split()) in words
-        if isinstance(settings[-1], str):
-            assert f"[{'|'.join(map(str, settings))}]" in words
-
-
-@pytest.mark.parametrize(
-    ("flag", "value", "message"),
-    [
-        *[(f"--{name.replace('_', '-')}", "no such word", "") for name in SETTINGS],
-        ("--expired-token-status", "402", "not one of"),
-        ("--list-lag-s", "-1", "x>=0"),
-        ("--list-lag-s", "nan", "the switch list_lag_s is nan; it is a number from 0"),
-        ("--job-change-s", "inf", "the switch job_change_s is inf; it is a number from 0"),
-        ("--counts-lag-s", "121", "it is a number from 0 to 120"),
-        ("--task-bytes-max", "-1", "x>=0"),
-        ("--task-bytes-max", "1.5", "not a valid integer"),
-    ],
-)
-def test_a_flag_that_is_wrong(flag: str, value: str, message: str) -> None:
-    """
-    It is said before anything listens, with exit code 2, and without a traceback.
-    """
-    result = CliRunner().invoke(emulator, [flag, value])
-
-    assert result.exit_code == 2
-    assert isinstance(result.exception, SystemExit)
-    assert message in " ".join(result.output.split())

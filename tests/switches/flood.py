@@ -98,15 +98,15 @@ class Authority:
     async def get_token_info(self, *_: str, **__: Any) -> AccessTokenInfo:
         self.given += 1
         token = f"token-{self.given}"
-        self._ends_s[token] = anyio.current_time() + TOKEN_LIVES_S
+        self._ends_s[token] = now_s() + TOKEN_LIVES_S
         return AccessTokenInfo(token, 2**40)
 
     async def close(self) -> None:
         """Nothing is open."""
 
-    def is_good(self, token: str) -> bool:
-        """Whether the service takes it now."""
-        return anyio.current_time() < self._ends_s[token]
+    def judge(self, token: str, /, *, now_s: float) -> str | None:
+        """See the emulator's Bearer."""
+        return None if now_s < self._ends_s[token] else "The token has expired."
 
 
 class Remembering(NoJournal):
@@ -161,7 +161,7 @@ class _World:
         script = random.sample(FAULTS, len(FAULTS)) if faults is None else faults
         self.service = Service(
             random=random,
-            access=Access("account", bearer=self.authority.is_good),
+            access=Access("account", bearer=self.authority.judge),
             faults=Faults(server_error=per_task, server_error_added=per_task, missing_share=0.3),
             script=script,
             task_script=lambda task_id: (
