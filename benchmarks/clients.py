@@ -22,7 +22,7 @@ def run_all(
     """Run each client in each case, one after the other; each run comes with its case's name."""
     for case in cases:
         for client in clients:
-            place = folder / f"{case}-{client.strip('()')}"
+            place = folder / f"{case}-{client}"
             place.mkdir()
             ran = run(client, CASES[case].shrunk(tasks_max), place)
             print(f"{case}: {client}: {ran.verdict}", file=sys.stderr, flush=True)
@@ -30,7 +30,7 @@ def run_all(
 
 
 def missing_clients(clients: Sequence[str]) -> Iterator[str]:
-    """Make the environments; a line for each client that cannot be had."""
+    """Make the environments, which takes minutes the first time; a line for each that fails."""
     for client in clients:
         try:
             CLIENTS[client].command()
@@ -98,7 +98,11 @@ def _arguments() -> argparse.Namespace:
             metavar="NAME",
             help=f"of {', '.join(known)}; default: all",
         )
-    parser.add_argument("--tasks-max", type=int, help="of each case, for a quick look")
+    parser.add_argument(
+        "--tasks-max",
+        type=int,
+        help="of each case, for a quick look; some need 500 for anything to go wrong",
+    )
     return parser.parse_args()
 
 

@@ -181,18 +181,26 @@ def _told_what_to_do(
 def _read_published(ended: Ended) -> Told:
     answer = _answer(ended)
     if answer is None:
-        return _cut_off(ended)
+        return Told(ended=_how(ended), text=_last_line(ended.errors))
     if "raised" in answer:
         raised = answer["raised"]
         in_ids, left_ids = _by_status(raised.get("failed", ()))
         return Told(
             ended=f"raised {raised['type']}",
-            text=_short(raised["text"]) + _inner(raised.get("errors", ())),
+            text=_text(raised) + _inner(raised.get("errors", ())),
             in_ids=in_ids,
             left_ids=left_ids | frozenset(raised.get("pending", ())),
         )
     in_ids, left_ids = _by_status(answer["result"])
-    return Told(ended="returned", well=True, in_ids=in_ids, left_ids=left_ids)
+    alarm = bool(ended.errors.strip())
+    return Told(
+        ended="returned",
+        well=True,
+        text=_last_line(ended.errors) if alarm else "",
+        alarm=alarm,
+        in_ids=in_ids,
+        left_ids=left_ids,
+    )
 
 
 def _submitting(
@@ -205,12 +213,12 @@ def _submitting(
 
 def _read_submit(ended: Ended) -> Told:
     answer = _answer(ended)
-    if answer is None:
-        return _cut_off(ended)
+    if answer is None:  # What it wrote of each task stands, and says nothing of the others.
+        return _by_report(_how(ended), {}, ended.folder, _last_line(ended.errors))
     if "raised" in answer:
         raised = answer["raised"]
         report = raised.get("report", {})
-        return _by_report(f"raised {raised['type']}", report, ended.folder, _short(raised["text"]))
+        return _by_report(f"raised {raised['type']}", report, ended.folder, _text(raised))
     report = answer["result"]
     return _by_report("returned", report, ended.folder, _counts(report), well=True)
 
@@ -222,10 +230,16 @@ def _answer(ended: Ended) -> dict[str, Any] | None:
     return answer or None
 
 
+def _text(raised: Mapping[str, Any]) -> str:
+    """The text of what was raised; the client for node has the language beside it."""
+    text = raised["text"]
+    return _short(text["value"] if isinstance(text, dict) else text)
+
+
 def _inner(errors: Sequence[Mapping[str, Any]]) -> str:
     """The HTTP statuses of the errors that an exception holds, and how often each."""
     statuses = Counter(str(each.get("status", "no status")) for each in errors)
-    shown = (f"{status} × {times}" for status, times in statuses.items())
+    shown = (f"{status} ({times})" for status, times in statuses.items())
     return f" Inside: {', '.join(shown)}." if statuses else ""
 
 
@@ -266,8 +280,8 @@ def _az_task_create(
 def _read_az(ended: Ended) -> Told:
     if ended.exit_code:
         said = [line for line in ended.errors.splitlines() if line.startswith("ERROR")]
-        text = _short(said[0]) if said else _last_line(ended.errors)
-        return Told(ended=f"exit code {ended.exit_code}", text=text)
+        text = _short(said[-1]) if said else _last_line(ended.errors)
+        return Told(ended=_how(ended), text=text)
     in_ids, left_ids = _by_status(json.loads(ended.output))
     return Told(ended="exit code 0", well=True, in_ids=in_ids, left_ids=left_ids)
 
@@ -291,7 +305,7 @@ def _submit_file(
 
 
 def _read_file_run(ended: Ended) -> Told:
-    how = f"exit code {ended.exit_code}"
+    how = _how(ended)
     if not ended.output.strip():
         return Told(ended=how, text=_last_line(ended.errors))
     report = json.loads(ended.output)
@@ -332,8 +346,9 @@ def _state(folder: Path) -> dict[str, str]:
 # --- What all of them have in common -------------------------------------------------------------
 
 
-def _cut_off(ended: Ended) -> Told:
-    return Told(ended=f"exit code {ended.exit_code}", text=_last_line(ended.errors))
+def _how(ended: Ended) -> str:
+    code = ended.exit_code
+    return f"exit code {code}" if code >= 0 else f"died of {signal.Signals(-code).name}"
 
 
 def _last_line(text: str) -> str:
@@ -368,7 +383,7 @@ CLIENTS: Mapping[str, Client] = {
         "@azure/batch 10.2.0, `task.addCollection` in a loop over parts of 100",
         "azure-batch-10-for-node",
     ),
-    "submit()": Client(
+    "bulksubmit.submit": Client(
         "`bulksubmit.submit()`",
         lambda: [sys.executable, "-m", "benchmarks.clients_submit"],
         _submitting,

@@ -15,6 +15,7 @@ class Told:
         ended: How it ended: "returned", "raised HttpResponseError", "exit code 6".
         well: Nothing in how it ended says that anything is amiss.
         text: What else it says, in its own words.
+        alarm: It wrote to standard error, though it ended well.
         in_ids: Of tasks that it says are in the job.
         left_ids: Of tasks of which it says that they are not, or may not be.
         left: How many it says are not; at least as many as it names.
@@ -23,6 +24,7 @@ class Told:
     ended: str
     well: bool = False
     text: str = ""
+    alarm: bool = False
     in_ids: frozenset[str] = frozenset()
     left_ids: frozenset[str] = frozenset()
     left: int = 0
@@ -84,44 +86,48 @@ class Ran:
 
     @property
     def verdict(self) -> str:
-        """In a few words."""
+        """In a few words; in bold what leaves its user in the belief that all is well."""
         if self.made_up:
-            return f"SAYS MORE THAN IS THERE: {self.made_up:,}"
+            return f"**says of {self.made_up:,} that they are in, which are not**"
         if self.stopped:
             return self._going_on()
         if self.told.well:
             return self._content()
         if not self.missing - self.case.impossible:
             return self._whole()
-        after = f" after {self.struck_s:.0f} s" if self.case.outage else ""
+        after = f" after {self.struck_s:.1f} s" if self.case.outage else ""
         return f"stops{after}: {len(self.missing):,} left, {self._named()}"
 
     def _going_on(self) -> str:
-        verb = "hammers" if self.requests_per_s > HAMMERS_PER_S else "keeps trying"
+        rate = self.requests_per_s
+        verb = "hammers" if rate > HAMMERS_PER_S else "keeps trying"
+        shown = f"{rate:,.0f}" if rate > HAMMERS_PER_S else f"{rate:.2f}"
         left = f"{len(self.missing):,} left when ended, {self._named()}"
-        return f"{verb}: {self.requests_per_s:.2g} requests/s; {left}"
+        return f"{verb}, {shown} requests/s; {left}"
 
     def _content(self) -> str:
         """It returned, or its exit code is 0."""
         if self.untold:
             told = len(self.missing) - self.untold
-            but = f" (and {told:,} more are told)" if told else ""
-            return f"LOST SILENTLY: {self.untold:,}{but}"
+            but = f" ({told:,} more are told)" if told else ""
+            how = "lost but for a traceback" if self.told.alarm else "lost silently"
+            return f"**{how}: {self.untold:,}**{but}"
         if self.missing:
-            return f"{len(self.missing):,} not in; only what it returns says so"
+            return f"{len(self.missing):,} not in, only what it returns says so"
         return "all in"
 
     def _whole(self) -> str:
         """It says that something is amiss, and all that can be in is in."""
         if wrongly := len(self.told.left_ids & self.held):
-            return f"all in, but says that {wrongly:,} are not"
+            return f"all in, but it says that {wrongly:,} are not"
         if not self.missing:
-            return "all in, but ends as if not"
+            return "all in, but it ends as if not"
         return f"all others in, {self._named()}"
 
     def _named(self) -> str:
+        """Whether it says what is left."""
         wrongly = len(self.told.left_ids & self.held)
-        also = f" (and {wrongly:,} that are in)" if wrongly else ""
+        also = f" with {wrongly:,} that are in" if wrongly else ""
         named = len(self.missing & self.told.left_ids)
         if named == len(self.missing):
             return f"named{also}"
@@ -129,4 +135,4 @@ class Ran:
             return f"counted{also}"
         if named:
             return f"{named:,} of them named{also}"
-        return f"not said which{also}"
+        return "not said which"

@@ -9,7 +9,9 @@ from pathlib import Path
 import orjson
 import pytest
 
-from benchmarks import forms, pace
+from benchmarks import clients, forms, pace
+from benchmarks.clients_cases import CASES, task_id
+from benchmarks.clients_verdict import Ran, Told
 from benchmarks.job_digest import digest, swept, wanted
 from benchmarks.measure import Usage
 from benchmarks.pace_http import Pair
@@ -295,3 +297,162 @@ def test_pace_over_http_agrees() -> None:
     assert [pair.agrees for pair in pairs] == [True, False, False, True]
     assert Pair("tiny", "throttled", 1.9, [0.0, 0.0]).agrees
     assert not Pair("tiny", "throttled", 2.1, [0.0, 0.0]).agrees
+
+
+@pytest.mark.timeout(300)  # The first time, the client's environment is made.
+def test_clients_are_compared() -> None:
+    """
+    A client that was asked for has a column, a case a row; what each came to is one of the
+    verdicts, and the exit code says that ours lost nothing.
+    """
+    asked = ("--clients", "azure-batch-15", "bulksubmit", "--cases", "server-error", "missing")
+    printed = benchmark("clients", *asked, "--tasks-max", "200")
+
+    rows = table_rows(printed)
+    assert rows[0] == ["case", "azure-batch-15", "bulksubmit"]
+    assert rows[1] == [
+        "ServerError once for one task",
+        "1 not in, only what it returns says so",
+        "all in",
+    ]
+    assert rows[2][1].startswith("**lost silently: ")
+    assert rows[2][2] == "all in"
+    assert [row[5] for row in rows if row[1] == "bulksubmit"] == ["200 of 200"] * 2
+
+
+def ids(*numbers: int) -> frozenset[str]:
+    return frozenset(map(task_id, numbers))
+
+
+IN_0_1 = ids(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("held", "told", "verdict", "lost"),
+    [
+        (ids(0, 1, 2, 3), Told(ended="returned", well=True), "all in", False),
+        (IN_0_1, Told(ended="returned", well=True), "**lost silently: 2**", True),
+        (
+            IN_0_1,
+            Told(ended="returned", well=True, alarm=True),
+            "**lost but for a traceback: 2**",
+            True,
+        ),
+        (
+            IN_0_1,
+            Told(ended="returned", well=True, left_ids=ids(2)),
+            "**lost silently: 1** (1 more are told)",
+            True,
+        ),
+        (
+            IN_0_1,
+            Told(ended="returned", well=True, left_ids=ids(2, 3)),
+            "2 not in, only what it returns says so",
+            False,
+        ),
+        (
+            IN_0_1,
+            Told(ended="exit code 6", in_ids=ids(0, 1, 2)),
+            "**says of 1 that they are in, which are not**",
+            True,
+        ),
+        (IN_0_1, Told(ended="raised"), "stops: 2 left, not said which", False),
+        (IN_0_1, Told(ended="raised", left=2), "stops: 2 left, counted", False),
+        (
+            IN_0_1,
+            Told(ended="raised", left_ids=ids(1, 2, 3)),
+            "stops: 2 left, named with 1 that are in",
+            False,
+        ),
+        (
+            IN_0_1,
+            Told(ended="raised", left_ids=ids(2)),
+            "stops: 2 left, 1 of them named",
+            False,
+        ),
+        (
+            ids(0, 1, 2, 3),
+            Told(ended="raised", left_ids=ids(2)),
+            "all in, but it says that 1 are not",
+            False,
+        ),
+        (ids(0, 1, 2, 3), Told(ended="raised"), "all in, but it ends as if not", False),
+    ],
+)
+def test_what_a_client_says_is_judged(
+    held: frozenset[str], told: Told, verdict: str, *, lost: bool
+) -> None:
+    """
+    The verdict follows from what it says and what the service holds; lost is what its user
+    believes to be in.
+    """
+    ran = came_to(held, told)
+
+    assert (ran.verdict, ran.lost) == (verdict, lost)
+
+
+def came_to(held: frozenset[str], told: Told) -> Ran:
+    return Ran(
+        case=replace(CASES["nothing"], tasks=4),
+        client="bulksubmit",
+        told=told,
+        held=held,
+        adds=1,
+        others=0,
+        seconds=1.0,
+        stopped=False,
+        struck_s=0.0,
+        struck_requests=0,
+    )
+
+
+def test_what_no_service_takes_is_no_loss_if_it_is_told() -> None:
+    """
+    Whoever names the one task that cannot be in is right, whoever is content with it has lost it.
+    """
+    case = CASES["oversize"].shrunk(4)
+    named = Told(ended="exit code 6", left_ids=ids(2))
+    told = [named, Told(ended="raised"), Told(ended="returned", well=True)]
+    runs = [replace(came_to(ids(0, 1, 3), each), case=case) for each in told]
+
+    assert case.impossible == ids(2)
+    assert len(case.source()[2]["environmentSettings"][0]["value"]) == 1_200_000
+    assert [ran.verdict for ran in runs] == [
+        "all others in, named",
+        "all others in, not said which",
+        "**lost silently: 1**",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("requests", "words"),
+    [(2_500, "hammers, 100 requests/s"), (10, "keeps trying, 0.40 requests/s")],
+)
+def test_a_client_that_goes_on_is_told_apart_from_one_that_hammers(
+    requests: int, words: str
+) -> None:
+    """
+    What counts is how many requests it sent while the service was down.
+    """
+    told = Told(ended="exit code 130", left=2)
+    ran = replace(
+        came_to(IN_0_1, told),
+        case=CASES["outage"].shrunk(4),
+        stopped=True,
+        struck_s=25.0,
+        struck_requests=requests,
+    )
+
+    assert ran.verdict == f"{words}; 2 left when ended, counted"
+
+
+def test_a_client_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Without node the command says so in one line and fails, unless that client was left out.
+    """
+    monkeypatch.setenv("PATH", "")
+    name = "azure-batch-10-for-node"
+
+    assert [*clients.missing_clients(["bulksubmit"])] == []
+    (line,) = clients.missing_clients(["bulksubmit", name])
+    assert line.startswith(f"{name} cannot be had: node is missing: ")
