@@ -72,8 +72,8 @@ def figures(runs: Sequence[tuple[str, Ran]]) -> str:
 
 
 def words(runs: Sequence[tuple[str, Ran]]) -> str:
-    """What the clients say in their own words, if anything."""
-    told = [(case, ran) for case, ran in runs if ran.told.text]
+    """What the clients say in their own words, where not everything is in."""
+    told = [(case, ran) for case, ran in runs if ran.told.text and ran.missing]
     return "\n".join(f"- {case}, {ran.client}: {ran.told.text}" for case, ran in told)
 
 
@@ -114,7 +114,8 @@ def main() -> None:
     print(f"{datetime.now(UTC):%Y-%m-%d}; {machine()}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         runs = list(run_all(given.clients, given.cases, given.tasks_max, Path(folder)))
-    for part in (verdicts(runs), figures(runs), words(runs)):
+    what = "\n".join(f"- {client}: {CLIENTS[client].what}" for client in given.clients)
+    for part in (what, verdicts(runs), figures(runs), words(runs)):
         print("", part, sep="\n")
     ours = [(case, ran) for case, ran in runs if CLIENTS[ran.client].ours]
     if failed := [f"{case}: {ran.client}: {ran.verdict}" for case, ran in ours if ran.lost]:

@@ -4,6 +4,7 @@ A client is given the same tasks, some seconds, and then an interrupt, as Ctrl-C
 """
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -27,6 +28,7 @@ OUTAGE_S = 25.0
 _GRACE_S = 5.0  # To say something after the interrupt.
 _POLL_S = 0.02
 _TEXT_MAX = 160
+_TASK_ID = re.compile(r"\bt\d{5}\b")  # As task_id() makes them.
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +192,7 @@ def _read_published(ended: Ended) -> Told:
             text=_text(raised) + _inner(raised.get("errors", ())),
             in_ids=in_ids,
             left_ids=left_ids | frozenset(raised.get("pending", ())),
+            logged_ids=_logged(ended),
         )
     in_ids, left_ids = _by_status(answer["result"])
     alarm = bool(ended.errors.strip())
@@ -281,7 +284,7 @@ def _read_az(ended: Ended) -> Told:
     if ended.exit_code:
         said = [line for line in ended.errors.splitlines() if line.startswith("ERROR")]
         text = _short(said[-1]) if said else _last_line(ended.errors)
-        return Told(ended=_how(ended), text=text)
+        return Told(ended=_how(ended), text=text, logged_ids=_logged(ended))
     in_ids, left_ids = _by_status(json.loads(ended.output))
     return Told(ended="exit code 0", well=True, in_ids=in_ids, left_ids=left_ids)
 
@@ -349,6 +352,10 @@ def _state(folder: Path) -> dict[str, str]:
 def _how(ended: Ended) -> str:
     code = ended.exit_code
     return f"exit code {code}" if code >= 0 else f"died of {signal.Signals(-code).name}"
+
+
+def _logged(ended: Ended) -> frozenset[str]:
+    return frozenset(_TASK_ID.findall(ended.errors))
 
 
 def _last_line(text: str) -> str:

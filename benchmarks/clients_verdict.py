@@ -19,6 +19,7 @@ class Told:
         in_ids: Of tasks that it says are in the job.
         left_ids: Of tasks of which it says that they are not, or may not be.
         left: How many it says are not; at least as many as it names.
+        logged_ids: Of tasks that it names on standard error, whatever it says of them.
     """
 
     ended: str
@@ -28,6 +29,7 @@ class Told:
     in_ids: frozenset[str] = frozenset()
     left_ids: frozenset[str] = frozenset()
     left: int = 0
+    logged_ids: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +135,8 @@ class Ran:
             return f"named{also}"
         if not self.untold:
             return f"counted{also}"
+        if self.missing <= self.told.left_ids | self.told.logged_ids:
+            return f"named in its log{also}"
         if named:
             return f"{named:,} of them named{also}"
         return "not said which"

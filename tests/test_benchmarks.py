@@ -371,6 +371,12 @@ IN_0_1 = ids(0, 1)
             False,
         ),
         (
+            IN_0_1,
+            Told(ended="raised", left_ids=ids(2), logged_ids=ids(0, 3)),
+            "stops: 2 left, named in its log",
+            False,
+        ),
+        (
             ids(0, 1, 2, 3),
             Told(ended="raised", left_ids=ids(2)),
             "all in, but it says that 1 are not",
