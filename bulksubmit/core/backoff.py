@@ -12,8 +12,12 @@ Clients without such a brake send 230 to 480 requests a second to a service that
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
+
+from bulksubmit.core.model import Task
+from bulksubmit.core.partitioner import request_bytes
 
 # Due times fall on this grid, so that the last few tasks travel together: measured at 1 %
 # servererror, 1.013 to 1.025 times the minimum of requests with it, 1.1 to 1.6 without.
@@ -162,29 +166,47 @@ class Hold:
 class BytesBound:
     """The bound on a request's body, which 413 lowers and clean replies raise again.
 
+    A first refusal takes it to 95 % of what was refused: it may have been about one odd task. If
+    that is refused as well, something in between takes less than the service, and is found by
+    halving the distance to what was taken: with many requests in flight each wrong guess costs
+    as many.
+
     Attributes:
         value: The bound in bytes now.
     """
 
     LOWERED = 0.95
     RAISED = 1.05
-    # A gateway with a smaller limit than the service's is met again at each rise: a rise every
-    # 50 replies costs at most 3 requests in 50.
-    REPLIES_PER_RISE = 50
+    # Replies to a rise. A gateway with a smaller limit than the service's is met again at each
+    # rise, so that the next one waits twice as long.
+    PATIENCE_MIN, PATIENCE_MAX = 50, 3200
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
+        self._patience = self.PATIENCE_MIN
         self._clean_replies = 0
+        self._taken = 0  # The largest body that was taken since the bound was lowered first.
+        self._risen = False  # Since the last refusal.
         self.value = bytes_max
 
     def refused(self, body_bytes: int) -> None:
         """A collection of this size was too large."""
-        self.value = min(self.value, int(self.LOWERED * body_bytes))
-        self._clean_replies = 0
+        lowered = int(self.LOWERED * body_bytes)
+        if self.value == self._bytes_max:
+            self._taken, self._patience = 0, self.PATIENCE_MIN
+        elif self._taken < body_bytes <= self.value:
+            lowered = min(lowered, (self._taken + body_bytes) // 2)
+            if self._risen:
+                self._patience = min(self.PATIENCE_MAX, 2 * self._patience)
+        self.value = min(self.value, lowered)
+        self._clean_replies, self._risen = 0, False
 
-    def clean(self) -> None:
+    def clean(self, tasks: Sequence[Task]) -> None:
         """A collection was taken."""
-        if self.value < self._bytes_max:
-            self._clean_replies += 1
-            if self._clean_replies % self.REPLIES_PER_RISE == 0:
-                self.value = min(self._bytes_max, int(self.RAISED * self.value))
+        if self.value == self._bytes_max:
+            return
+        self._taken = max(self._taken, request_bytes(tasks))
+        self._clean_replies += 1
+        if self._clean_replies % self._patience == 0:
+            self.value = min(self._bytes_max, int(self.RAISED * self.value))
+            self._risen = True

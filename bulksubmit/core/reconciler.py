@@ -302,7 +302,7 @@ class Reconciler:
             return []
         self._patience.hold.clean()
         self._backlog.budget.earn(resent=attempt.resent > 0)
-        self._bytes.clean()
+        self._bytes.clean(attempt.tasks)
         self._suspect(suspects, now_s)
         self._again(attempt, again, now_s, in_doubt=True, pressed=False)
         return outcomes

@@ -17,7 +17,8 @@ from bulksubmit.core.backoff import (
     RetryBudget,
     on_grid,
 )
-from tests.core.helpers import FixedRandom
+from bulksubmit.core.partitioner import request_bytes
+from tests.core.helpers import FixedRandom, make_task
 
 
 @settings(deadline=None)
@@ -223,6 +224,15 @@ def test_the_byte_bound_falls_to_95_percent_of_what_was_refused() -> None:
     assert bound.value == 855_000
 
 
+def take(bound: BytesBound, body_bytes: int, times: int = 1) -> None:
+    """So many clean replies to collections of this size."""
+    frame = request_bytes([make_task(0, body_bytes=100)]) - 100
+    tasks = [make_task(0, body_bytes=body_bytes - frame)]
+    assert request_bytes(tasks) == body_bytes
+    for _ in range(times):
+        bound.clean(tasks)
+
+
 def test_the_byte_bound_recovers() -> None:
     """
     It rises by 5 % each 50 clean replies, to where it was and no further.
@@ -230,14 +240,28 @@ def test_the_byte_bound_recovers() -> None:
     bound = BytesBound(1_000_000)
     bound.refused(900_000)
 
-    for _ in range(49):
-        bound.clean()
+    take(bound, 400_000, 49)
     assert bound.value == 855_000
-    bound.clean()
+    take(bound, 400_000)
     assert bound.value == 897_750
-    for _ in range(1_000):
-        bound.clean()
+    take(bound, 400_000, 1_000)
     assert bound.value == 1_000_000
+
+
+def test_refused_again_it_halves_the_distance_to_what_was_taken() -> None:
+    """
+    95 % is for one odd task; a smaller limit somewhere in between is searched for.
+    """
+    bound = BytesBound(1_000_000)
+    bound.refused(300_000)
+    take(bound, 150_000)
+
+    bound.refused(285_000)
+    assert bound.value == 217_500
+    bound.refused(285_000)  # One that was in flight meanwhile.
+    bound.refused(217_000)
+
+    assert bound.value == 183_500
 
 
 def test_a_refusal_starts_the_recovery_anew() -> None:
@@ -246,10 +270,51 @@ def test_a_refusal_starts_the_recovery_anew() -> None:
     """
     bound = BytesBound(1_000_000)
     bound.refused(900_000)
-    for _ in range(49):
-        bound.clean()
+    take(bound, 800_000, 49)
 
     bound.refused(855_000)
-    bound.clean()
+    take(bound, 800_000)
 
     assert bound.value == 812_250
+
+
+def test_a_rise_that_was_refused_makes_it_patient() -> None:
+    """
+    The next rise takes twice as many replies, and again, so that a gateway's limit is met ever
+    more seldom.
+    """
+    bound = BytesBound(1_000_000)
+    bound.refused(1_000_000)
+    rises = []
+    for _ in range(4):
+        before, replies = bound.value, 0
+        while bound.value == before:
+            take(bound, 500_000)
+            replies += 1
+        rises.append(replies)
+        bound.refused(bound.value)
+
+    assert rises == [50, 100, 200, 400]
+
+
+@settings(max_examples=40)
+@given(limit=st.integers(1_000, 999_999), in_flight=st.integers(1, 20))
+def test_the_limit_of_a_gateway_is_found(limit: int, in_flight: int) -> None:
+    """
+    Whatever it is, and however many requests are in flight: after some rounds nearly all of what
+    passes is sent, and what is refused are a few rounds of what is in flight.
+    """
+    bound = BytesBound(1_000_000)
+    refused = 0
+    for _ in range(60):
+        size = bound.value
+        for _ in range(in_flight):
+            if size > limit:
+                bound.refused(size)
+                refused += 1
+                take(bound, max(200, min(size // 2, limit)), 2)
+            else:
+                take(bound, size)
+
+    assert 0.75 * limit <= min(bound.value, limit)
+    assert refused <= in_flight * (12 + 2 * math.log2(1_000_000 / limit))
