@@ -1,6 +1,7 @@
 """Who may call: Shared Key signatures and bearer tokens, really verified."""
 
 import hmac
+import re
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,6 +32,11 @@ class Access:
     account_name: str
     key: bytes | None = field(default=None, repr=False)
     bearer: Bearer | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.account_name):
+            form = "letters, digits, hyphens and underscores"
+            raise ValueError(f"the account's name is {self.account_name!r}; it is of {form}")
 
     def check(self, call: Call, *, now_s: float, bad_token_status: int = 401) -> None:
         """Let a call through.

@@ -92,6 +92,10 @@ _ERRORS: dict[str, tuple[int, str]] = {
         400,
         "A property that is not supported was specified in the request body.",
     ),
+    "UnsupportedQueryParameter": (
+        400,
+        "A query parameter that is not supported was specified in the request URI.",
+    ),
     "UnsupportedRequestVersion": (400, "The specified API version is not supported."),
 }
 

@@ -269,7 +269,8 @@ def error_of(finding: Finding) -> ServiceError:
     """
     problem = next(each for each in finding.problems if not each.warning)
     if problem.kind in _WHOLE:
-        raise ServiceError("InvalidRequestBody", {"Reason": problem.text})
+        # Behind the semicolon is what to do about a line of a file.
+        raise ServiceError("InvalidRequestBody", {"Reason": problem.text.partition(";")[0]})
     name = _property_name(problem.path) or ("commandLine" if finding.id else "id")
     # A null is as good as nothing, except that what is required must be there.
     if problem.kind is Kind.MISSING or problem.text.startswith(f"{problem.path} is null;"):

@@ -1,5 +1,6 @@
 """What can go wrong with a request, how often, and by whose hand: by chance or by a script."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -124,6 +125,10 @@ class Faults:
     everywhere: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("latency_s", "slow_s", "late_s", "retry_after_s"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} is {value}; it is a number of seconds from 0 on")
         per_task = {
             "server_error": self.server_error,
             "server_error_added": self.server_error_added,

@@ -44,10 +44,12 @@ class Property(Generic[T]):
         kind: What it holds.
         of: Its value of one of what is listed; None if that has none, and then no condition on
             it is true but ``ne``.
+        words: All that a word can be.
     """
 
     kind: Kind
     of: Callable[[T], Value]
+    words: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +203,8 @@ class _Parser(Generic[T]):
         start = self.at
         if match := self._match(_STARTS_WITH):
             name, value = match[1], _unquoted(match[2])
-            kind, of = self._property(name, start)
+            known = self._property(name, start)
+            kind, of = known.kind, known.of
             if kind not in {Kind.ID, Kind.TEXT}:
                 raise self.error(f"{name} is {kind.value}; startswith takes text", start)
             ranges: Ranges = [(value, value + "\U0010ffff")] if kind is Kind.ID else EVERYTHING
@@ -217,7 +220,8 @@ class _Parser(Generic[T]):
 
     def _comparison(self, found: re.Match[str], start: int) -> Filter[T]:
         name, word, date, text, number = found.groups()
-        kind, of = self._property(name, start)
+        known = self._property(name, start)
+        kind, of = known.kind, known.of
         compare = _OPERATORS[word.lower()]
         if kind is Kind.WORD and word.lower() not in {"eq", "ne"}:
             raise self.error(f"{name} is {kind.value}, which is eq or ne another", start)
@@ -234,6 +238,10 @@ class _Parser(Generic[T]):
                 reason = f"{name} is {kind.value}, to be compared with such as {form},"
                 raise self.error(reason, start)
 
+        if kind is Kind.WORD and value not in known.words:
+            # The error page's own example: of a state that there is none of, "invalid state".
+            raise self.error(f"invalid {name} {text!r}", start)
+
         def test(item: T) -> bool:
             actual = of(item)
             return compare is operator.ne if actual is None else compare(actual, value)
@@ -242,11 +250,11 @@ class _Parser(Generic[T]):
             return Filter(_ranges(word.lower(), str(value)), test, exact=True)
         return Filter(EVERYTHING, test, exact=False)
 
-    def _property(self, name: str, start: int) -> tuple[Kind, Callable[[T], Value]]:
+    def _property(self, name: str, start: int) -> Property[T]:
         known = self._properties.get(name)
         if known is None:
             raise self.error(f"a condition on {', '.join(self._properties)} is expected", start)
-        return known.kind, known.of
+        return known
 
     def _time(self, text: str, start: int) -> int:
         match = _TIME.fullmatch(text)

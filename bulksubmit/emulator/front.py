@@ -56,8 +56,9 @@ class Front:
     def variables(self, endpoint: str) -> dict[str, str]:
         """What a client needs in its environment, to trust it and to be let in."""
         found: dict[str, str] = {}
-        if self.ca_path is not None:  # The second is for what is built on requests.
-            found |= {name: str(self.ca_path) for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
+        if self.ca_path is not None:  # For Python's ssl, for requests, for node.
+            names = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS")
+            found |= {name: str(self.ca_path) for name in names}
         if self.authority is not None:  # A key would go before the token.
             found |= self.authority.environment(endpoint) | {KEY_VARIABLE: ""}
             host = urlsplit(endpoint).hostname or ""

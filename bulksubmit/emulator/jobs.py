@@ -60,7 +60,7 @@ _CHANGEABLE: dict[str, _Check] = {
 # REST reference, JobUpdateParameter.
 _REPLACEABLE = {name: each for name, each in _CHANGEABLE.items() if name != "networkConfiguration"}
 # REST reference, JobAddParameter; the ID is checked apart.
-_CREATABLE = _CHANGEABLE | {
+CREATABLE = _CHANGEABLE | {
     "commonEnvironmentSettings": _LIST,
     "displayName": _TEXT,
     "jobManagerTask": _OBJECT,
@@ -83,13 +83,17 @@ def read_object(body: bytes) -> dict[str, object]:
     Raises:
         ServiceError: InvalidRequestBody.
     """
+    if not body:
+        raise ServiceError("InvalidRequestBody", {"Reason": "There is no body"})
     try:
         sent = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise ServiceError("InvalidRequestBody", {"Reason": str(error)}) from error
     if not isinstance(sent, dict):
         raise ServiceError("InvalidRequestBody", {"Reason": "The body must be a JSON object"})
-    return sent
+    # OData JSON: annotations are no properties. azure-batch 15 gives back odata.metadata when it
+    # replaces a job that it has got.
+    return {name: value for name, value in sent.items() if not name.startswith("odata.")}
 
 
 def parse_job(text: str) -> dict[str, object]:
@@ -134,7 +138,7 @@ def properties_of(sent: Mapping[str, object]) -> Mapping[str, object]:
         ServiceError: MissingRequiredProperty, UnsupportedProperty or InvalidPropertyValue.
     """
     properties = {name: value for name, value in sent.items() if name != "id"}
-    properties = _checked(properties, _CREATABLE)
+    properties = _checked(properties, CREATABLE)
     if "poolInfo" not in properties:
         raise _missing("poolInfo")
     return properties

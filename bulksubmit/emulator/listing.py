@@ -6,12 +6,32 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from urllib.parse import quote, urlencode
 
+from bulksubmit.core.taskfields import fields_of
+from bulksubmit.core.taskspec import TaskAddParameter
 from bulksubmit.emulator.answers import bad_parameter
 from bulksubmit.emulator.exchange import Target
 from bulksubmit.emulator.filters import Kind, Property, after, intersection, parse_filter
+from bulksubmit.emulator.jobs import CREATABLE
 from bulksubmit.emulator.store import Job, JobState, StoredTask, TaskEnd
 
 T = TypeVar("T")
+
+# REST reference, CloudJob and CloudTask: what can be sent, and what the service adds.
+_ADDED = {
+    "creationTime",
+    "eTag",
+    "executionInfo",
+    "id",
+    "lastModified",
+    "previousState",
+    "previousStateTransitionTime",
+    "state",
+    "stateTransitionTime",
+    "stats",
+    "url",
+}
+JOB_MEMBERS = frozenset({*CREATABLE, *_ADDED})
+TASK_MEMBERS = frozenset({*fields_of(TaskAddParameter), *_ADDED, "nodeInfo"})
 
 PAGE_MAX = 1000  # REST reference, maxresults: 1 to 1000, and 1000 if not given.
 # A page that has looked at so many ends, however little passed; the next one goes on.
@@ -21,6 +41,11 @@ _NUMBER = re.compile(r"-?[0-9]{1,9}")
 # The recorded form. Clients are not to look inside; the odd characters, as recorded as well, see
 # to it that they hand it back unharmed.
 _SKIP_TOKEN_HEAD, _SKIP_TOKEN_TAIL = "WATV2:^/=", ":1$1"
+
+
+# REST reference, TaskState and TaskExecutionResult.
+_TASK_STATES = frozenset({"active", "preparing", "running", "completed"})
+_RESULTS = frozenset({"success", "failure"})
 
 
 def _result(task: StoredTask) -> str | None:
@@ -36,12 +61,12 @@ def _ran_ticks(task: StoredTask) -> int | None:
 # lastModifiedTime where the entity has lastModified; both are taken.
 TASK_PROPERTIES: Mapping[str, Property[tuple[str, StoredTask]]] = {
     "id": Property(Kind.ID, lambda item: item[0]),
-    "state": Property(Kind.WORD, lambda item: item[1].state),
+    "state": Property(Kind.WORD, lambda item: item[1].state, _TASK_STATES),
     "stateTransitionTime": Property(Kind.TIME, lambda item: item[1].state_ticks),
     "creationTime": Property(Kind.TIME, lambda item: item[1].ticks),
     "lastModified": Property(Kind.TIME, lambda item: item[1].modified_ticks),
     "lastModifiedTime": Property(Kind.TIME, lambda item: item[1].modified_ticks),
-    "executionInfo/result": Property(Kind.WORD, lambda item: _result(item[1])),
+    "executionInfo/result": Property(Kind.WORD, lambda item: _result(item[1]), _RESULTS),
     "executionInfo/exitCode": Property(
         Kind.NUMBER, lambda item: 0 if item[1].end is TaskEnd.SUCCEEDED else None
     ),
@@ -61,7 +86,7 @@ def _pool_id(job: Job) -> str | None:
 # The same page, List jobs.
 JOB_PROPERTIES: Mapping[str, Property[Job]] = {
     "id": Property(Kind.ID, lambda job: job.id.lower()),
-    "state": Property(Kind.WORD, lambda job: job.state.value),
+    "state": Property(Kind.WORD, lambda job: job.state.value, frozenset(JobState)),
     "stateTransitionTime": Property(Kind.TIME, lambda job: job.state_ticks),
     "creationTime": Property(Kind.TIME, lambda job: job.created_ticks),
     "lastModified": Property(Kind.TIME, lambda job: job.modified_ticks),
@@ -121,11 +146,19 @@ def list_page(origin: str, target: Target, listed: Listed[T]) -> dict[str, objec
     return page
 
 
-def select(members: Mapping[str, object], names: str | None) -> Mapping[str, object]:
-    """The members that ``$select`` names, separated by commas; None for all. Their order stays."""
+def select(
+    members: Mapping[str, object], names: str | None, known: frozenset[str]
+) -> Mapping[str, object]:
+    """The members that ``$select`` names, separated by commas; None for all. Their order stays.
+
+    Raises:
+        ServiceError: InvalidQueryParameterValue, for a name that none of its kind has.
+    """
     if names is None:
         return members
     wanted = {name.strip() for name in names.split(",")}
+    for name in wanted - known:
+        raise bad_parameter("$select", names, f"there is no property {name!r}")
     return {name: value for name, value in members.items() if name in wanted}
 
 

@@ -4,6 +4,7 @@ import base64
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
+from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -45,7 +46,7 @@ class Emulator:
     def __init__(
         self,
         *,
-        jobs: Iterable[str] = ("job-1",),
+        jobs: str | Iterable[str] = ("job-1",),
         account_name: str = ACCOUNT_NAME,
         account_key: str = ACCOUNT_KEY,
         tls: bool = False,
@@ -65,7 +66,8 @@ class Emulator:
         """Prepare an account.
 
         Args:
-            jobs: The IDs of jobs to begin with; ``service.create_job`` makes more, with properties.
+            jobs: The ID of a job to begin with, or of several; ``service.create_job`` makes more,
+                with properties.
             account_name: The account's name.
             account_key: The account's key, in Base64.
             tls: HTTPS, with a certificate made for this machine.
@@ -85,9 +87,16 @@ class Emulator:
             clock: POSIX time.
 
         Raises:
-            ValueError: the key is not Base64.
+            ValueError: the key is not Base64; the host is no loopback address, and so open to
+                others; a token would live for no time.
             StateError: the file cannot be used.
         """
+        if not _is_loopback(host):
+            raise ValueError(f"the host {host!r} is no loopback address, such as 127.0.0.1")
+        if token_lifetime_s < 1:
+            raise ValueError(f"token_lifetime_s is {token_lifetime_s}; a token lives for 1 or more")
+        self._key = decode_key(account_key)
+        Access(account_name)  # Is the name one?
         self.endpoint = ""
         self.account_name = account_name
         self.account_key = account_key
@@ -104,10 +113,9 @@ class Emulator:
             state=self._state,
         )
         kept = {job.id.lower() for job in self.service.jobs()}
-        for job_id in jobs:
+        for job_id in [jobs] if isinstance(jobs, str) else jobs:
             if job_id.lower() not in kept:
                 self.service.create_job(job_id, now_s=clock())
-        self._key = decode_key(account_key)
         self._tls, self._entra, self._token_lifetime_s = tls, entra, token_lifetime_s
         self._front = Front()
         self._host, self._port, self._clock = host, port, clock
@@ -181,3 +189,10 @@ class Emulator:
             ) as server:
                 self.endpoint = server.endpoint
                 yield
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -21,7 +21,9 @@ from bulksubmit.emulator.exchange import Answer, Call, Operation, Plan
 from bulksubmit.emulator.faults import Faults, TaskScript
 from bulksubmit.emulator.jobs import change_job, check_job_id, read_object, replace_job
 from bulksubmit.emulator.listing import (
+    JOB_MEMBERS,
     JOB_PROPERTIES,
+    TASK_MEMBERS,
     TASK_PROPERTIES,
     Listed,
     list_page,
@@ -124,7 +126,7 @@ class Operations:
             JOB_PROPERTIES,
             lambda low, high: (each for each in ids if low <= each and not (high and each >= high)),
             self._account.find,
-            lambda job: select(show_job(stamp.origin, job), names),
+            lambda job: select(show_job(stamp.origin, job), names, JOB_MEMBERS),
         )
         page = list_page(stamp.origin, call.target, listed)
         return answers.entity(stamp, encode_entity(stamp.origin, "jobs", page))
@@ -138,7 +140,9 @@ class Operations:
         status = 202
         match call.operation:
             case Operation.GET_JOB:
-                members = select(show_job(stamp.origin, job), call.target.parameter("$select"))
+                members = select(
+                    show_job(stamp.origin, job), call.target.parameter("$select"), JOB_MEMBERS
+                )
                 shown = encode_entity(stamp.origin, "jobs/@Element", members)
                 return answers.entity(stamp, shown, modified_ticks=job.modified_ticks)
             case Operation.PATCH_JOB:
@@ -240,7 +244,9 @@ class Operations:
         hide_secrets = self._switches.secrets == "hidden"
 
         def show(task: StoredTask) -> Mapping[str, object]:
-            return select(show_task(stamp.origin, job, task, hide_secrets=hide_secrets), names)
+            return select(
+                show_task(stamp.origin, job, task, hide_secrets=hide_secrets), names, TASK_MEMBERS
+            )
 
         return show
 

@@ -11,7 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from html import escape
-from urllib.parse import parse_qsl
+from ipaddress import ip_address
+from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
@@ -126,7 +127,10 @@ class Page:
         self, method: str, target: str, headers: Mapping[str, str], body: bytes, *, now_s: float
     ) -> Answer:
         """Answer a request; arguments as of ``exchange.Door``."""
-        del headers, body
+        del body
+        if not _is_here(headers.get("host", "")):
+            # A page elsewhere whose name someone has pointed at this machine is not to read it.
+            return _text(403, "This page is for this machine only.\n", now_s)
         path, _, query = target.partition("?")
         if path != PATH:
             return _text(404, f"There is nothing here but {PATH}.\n", now_s)
@@ -141,6 +145,15 @@ class Page:
         if wanted == "json":
             return _answer(200, "application/json", orjson.dumps(snapshot), now_s)
         return _answer(200, "text/html; charset=utf-8", render(snapshot).encode(), now_s)
+
+
+def _is_here(host: str) -> bool:
+    """Whether a Host header names this machine, or nothing, as that of HTTP/1.0."""
+    name = urlsplit(f"//{host}").hostname or ""
+    try:
+        return ip_address(name).is_loopback
+    except ValueError:
+        return name in {"", "localhost"}
 
 
 def render(snapshot: Snapshot) -> str:

@@ -166,8 +166,18 @@ async def _read(request: web.BaseRequest, read_bytes: int | None) -> bytes | Non
         return None
 
 
+class _Response(web.StreamResponse):
+    """An answer with its own headers alone: aiohttp gives one without Content-Type some."""
+
+    async def _prepare_headers(self) -> None:
+        without = "Content-Type" not in self.headers
+        await super()._prepare_headers()
+        if without:
+            self.headers.pop("Content-Type", None)
+
+
 async def _send(request: web.BaseRequest, answer: Answer) -> web.StreamResponse:
-    response = web.StreamResponse(status=answer.status, headers=answer.headers)
+    response = _Response(status=answer.status, headers=answer.headers)
     if "Transfer-Encoding" in answer.headers:
         response.enable_chunked_encoding()
     body = answer.body if answer.cut_at is None else answer.body[: answer.cut_at]

@@ -41,6 +41,15 @@ API_VERSIONS = (
     "2025-06-01",
 )
 
+# REST reference: the OData options of each operation; those not among them are inferred to be
+# refused, as there is a code for it.
+_OPTIONS: Mapping[Operation, frozenset[str]] = {
+    Operation.GET_JOB: frozenset({"$select", "$expand"}),
+    Operation.GET_TASK: frozenset({"$select", "$expand"}),
+    Operation.LIST_JOBS: frozenset({"$filter", "$select", "$expand", "$skiptoken"}),
+    Operation.LIST_TASKS: frozenset({"$filter", "$select", "$expand", "$skiptoken"}),
+}
+
 _EPOCH_S = 1_735_689_600.0  # The first moment of 2025, for jobs whose age is of no interest.
 
 
@@ -341,8 +350,21 @@ def _check_head(call: Call, switches: Switches) -> None:
     zero = timeout is not None and not timeout.strip("0")
     if timeout is not None and zero and switches.zero_timeout == "refuse":
         raise bad_parameter("timeout", timeout, "Timeout must be a positive number of seconds")
-    if call.method in {"PATCH", "POST", "PUT"} and "content-length" not in call.headers:
+    for name, value in call.target.query:
+        if name.startswith("$") and name.lower() not in _OPTIONS.get(call.operation, ()):
+            values = {"QueryParameterName": name, "QueryParameterValue": value}
+            raise ServiceError("UnsupportedQueryParameter", values)
+    if call.method in {"PATCH", "POST", "PUT"}:
+        _check_body_headers(call.headers)
+
+
+def _check_body_headers(headers: Mapping[str, str]) -> None:
+    if "content-length" not in headers:
         raise ServiceError("MissingContentLengthHeader")
+    kind = headers.get("content-type")
+    if kind is not None and kind.partition(";")[0].strip().lower() != "application/json":
+        values = {"HeaderName": "Content-Type", "HeaderValue": kind}
+        raise ServiceError("InvalidHeaderValue", values)
 
 
 def _unpacked(call: Call, body: bytes, switches: Switches) -> bytes:

@@ -21,6 +21,8 @@ from bulksubmit.emulator.store import Job, JobState, StoredTask, TaskEnd
 _NO_LIMIT = "P10675199DT2H48M5.4775807S"  # The largest .NET TimeSpan, as recorded.
 _NO_CONSTRAINTS = {"maxWallClockTime": _NO_LIMIT, "maxTaskRetryCount": 0}
 
+_AUTO_USER = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
+
 # "Batch Status and Error Codes", task scheduling errors; the message as clients have seen it.
 _ENDED = {
     "category": "UserError",
@@ -62,6 +64,8 @@ def show_job(origin: str, job: Job) -> dict[str, object]:
     execution = {"startTime": created, "poolId": pool_id}
     if job.state is JobState.COMPLETED:
         execution |= {"endTime": changed, "terminateReason": job.end_reason}
+    if isinstance(manager := sent.get("jobManagerTask"), dict):
+        sent["jobManagerTask"] = _show_manager(manager, head["constraints"])
     sent.pop("onAllTasksComplete", None)
     sent.pop("onTaskFailure", None)
     tail = {
@@ -109,11 +113,9 @@ def show_task(
         **(_before(task.change.previous_state, task.change.previous_ticks) if task.change else {}),
         "commandLine": sent.pop("commandLine"),
     }
-    auto_user = {"autoUser": {"scope": "pool", "elevationLevel": "nonadmin"}}
-    limits = {"maxWallClockTime": _NO_LIMIT, "retentionTime": "P7D", "maxTaskRetryCount": 0}
     tail = {
-        "userIdentity": sent.pop("userIdentity", None) or auto_user,
-        "constraints": _filled(limits, sent.pop("constraints", None)),
+        "userIdentity": sent.pop("userIdentity", None) or _AUTO_USER,
+        "constraints": _filled(_task_limits(0), sent.pop("constraints", None)),
         "requiredSlots": sent.pop("requiredSlots", None) or 1,
         "executionInfo": _execution(task),
     }
@@ -124,6 +126,34 @@ def show_task(
 def _filled(defaults: Mapping[str, object], sent: object) -> dict[str, object]:
     given = sent if isinstance(sent, dict) else {}
     return {**defaults, **{name: value for name, value in given.items() if value is not None}}
+
+
+def _show_manager(sent: Mapping[str, object], job_constraints: object) -> dict[str, object]:
+    """A job manager task, with what the service fills in, as recorded.
+
+    That the number of retries is the job's where the task does not say is documented.
+    """
+    retries = job_constraints["maxTaskRetryCount"] if isinstance(job_constraints, dict) else 0
+    limits = _task_limits(retries)
+    filled = {
+        "constraints": _filled(limits, sent.get("constraints")),
+        "requiredSlots": 1,
+        "userIdentity": _AUTO_USER,
+        "runExclusive": True,
+        "allowLowPriorityNode": True,
+        "killJobOnCompletion": True,
+    }
+    given = {name: value for name, value in sent.items() if value is not None}
+    head = {name: value for name, value in given.items() if name not in filled}
+    return (
+        head
+        | filled
+        | {name: given[name] for name in given.keys() & filled.keys() - {"constraints"}}
+    )
+
+
+def _task_limits(retries: object) -> dict[str, object]:
+    return {"maxWallClockTime": _NO_LIMIT, "retentionTime": "P7D", "maxTaskRetryCount": retries}
 
 
 def _job_constraints(sent: object) -> dict[str, object]:

@@ -289,3 +289,12 @@ def test_the_record_counts() -> None:
     assert [seen.tasks for seen in record.log] == [100, 0, 100]
     assert {seen.client_request_id for seen in record.log} == {"mine"}
     assert record.body_bytes == 3 * len(BODY)
+
+
+@pytest.mark.parametrize("name", ["latency_s", "slow_s", "late_s"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -1.0])
+def test_times_are_finite(name: str, value: float) -> None:
+    """No request waits for ever, or for no time that there is."""
+    options: dict[str, Any] = {name: value}
+    with pytest.raises(ValueError, match=name):
+        Faults(**options)

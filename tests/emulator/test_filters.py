@@ -99,7 +99,7 @@ def tasks() -> Service:
         ("(id eq 'a' or id eq 'b') and state eq 'completed'", "b"),
         ("id eq 'a' and state eq 'active' or id eq 'b'", "a b"),
         ("id eq 'a' and (state eq 'completed' or id ge 'a')", "a"),
-        ("  ( ( id   eq 'a')or(id eq 'b' )and( state ne 'x' ) )  ", "a b"),
+        ("  ( ( id   eq 'a')or(id eq 'b' )and( state ne 'running' ) )  ", "a b"),
         ("startswith(id,'b') or state eq 'completed' and id gt 'b'", "b c"),
         ("startswith( id , 'A' )", "a"),
         ("id GE 'd' and ID_IS_NO_PROPERTY eq 'x' or id eq 'a'", None),

@@ -1,11 +1,15 @@
 """Jobs, single tasks, and requests that name neither."""
 
+import json
+from pathlib import Path
+
 import orjson
 import pytest
 
 from tests.emulator.calls import ADD, VERSION, add, answer_of, error_of, make_body, make_service
 
 POOL = {"poolId": "pool"}
+RECORDINGS = Path(__file__).parents[1] / "recordings"
 
 
 def test_a_job_is_created_and_shown() -> None:
@@ -135,3 +139,74 @@ def test_a_task_shows_what_was_sent() -> None:
     }
     assert task["userIdentity"]["autoUser"] == {"scope": "pool", "elevationLevel": "nonadmin"}
     assert "dependsOn" not in task
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        ("/jobs?$top=3", "UnsupportedQueryParameter"),
+        ("/jobs/j1/tasks?$orderby=id", "UnsupportedQueryParameter"),
+        ("/jobs/j1?$filter=id%20eq%20'a'", "UnsupportedQueryParameter"),
+        ("/jobs/j1?$select=id,nope", "InvalidQueryParameterValue"),
+        ("/jobs/j1/tasks?$select=", "InvalidQueryParameterValue"),
+        ("/jobs/j1/tasks?$filter=state%20eq%20'deleted'", "InvalidQueryParameterValue"),
+    ],
+)
+def test_what_cannot_be_asked(target: str, code: str) -> None:
+    """Options and names that the operation does not have; a state that there is none of."""
+    service = make_service()
+    add(service, make_body("a"))
+
+    status, found, values = error_of(answer_of(service, "GET", f"{target}&{VERSION}"))
+
+    assert (status, found) == (400, code)
+    assert values["QueryParameterName"].startswith("$")
+
+
+def test_a_body_is_json_or_says_nothing() -> None:
+    """Another Content-Type is refused; without one the body is read all the same."""
+    service = make_service()
+    odd = {"content-type": "text/plain"}
+
+    answer = answer_of(service, "POST", ADD, make_body("a"), headers=odd)
+
+    assert error_of(answer)[:2] == (400, "InvalidHeaderValue")
+    assert answer_of(service, "POST", ADD, make_body("a")).status == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"{nope", b'{"value":[{nope}]}'])
+def test_reasons_are_of_requests(body: bytes) -> None:
+    """What is wrong with a body is said of a body, and not of a line of a file."""
+    for target in (ADD, f"/jobs?{VERSION}", f"/jobs/j1/tasks?{VERSION}"):
+        status, code, values = error_of(answer_of(make_service(), "POST", target, body))
+
+        assert (status, code) == (400, "InvalidRequestBody")
+        assert "line is read" not in values["Reason"]
+
+
+def test_annotations_are_no_properties() -> None:
+    """azure-batch 15 sends odata.metadata back with a job that it has got and changed."""
+    service = make_service()
+    sent = {"odata.metadata": "https://x/$metadata#jobs/@Element", "poolInfo": POOL, "priority": 7}
+
+    answer = answer_of(service, "PUT", f"/jobs/j1?{VERSION}", orjson.dumps(sent))
+
+    assert answer.status == 200, answer
+    assert service.job("j1").properties["priority"] == 7
+
+
+def test_a_job_manager_is_filled_in() -> None:
+    """As recorded of one with an ID, a command and a number of retries."""
+    recording = json.loads((RECORDINGS / "20-job-get-200.json").read_text())
+    expected = json.loads(recording["response"]["body"])["jobManagerTask"]
+    sent = {name: expected[name] for name in ("id", "commandLine", "environmentSettings")}
+    sent["constraints"] = {"maxTaskRetryCount": expected["constraints"]["maxTaskRetryCount"]}
+    service = make_service()
+    service.create_job("j2", properties={"jobManagerTask": sent})
+
+    shown = orjson.loads(answer_of(service, "GET", f"/jobs/j2?{VERSION}").body)["jobManagerTask"]
+
+    assert json.dumps(shown) == json.dumps(expected)
+    service.create_job("j3", properties={"jobManagerTask": {**sent, "killJobOnCompletion": False}})
+    shown = orjson.loads(answer_of(service, "GET", f"/jobs/j3?{VERSION}").body)["jobManagerTask"]
+    assert shown["killJobOnCompletion"] is False

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -101,6 +102,30 @@ def test_a_seed_decides_all_chance() -> None:
         return [(each.task_id, each.status) for each in answer.value or ()]
 
     assert fates(1) == fates(1) != fates(2)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"host": "0.0.0.0"}, "loopback"),  # noqa: S104  It is refused.
+        ({"token_lifetime_s": -5}, "token_lifetime_s"),
+        ({"account_name": "a:b"}, "account's name"),
+        ({"account_key": "no key"}, "key"),
+    ],
+)
+def test_what_cannot_be_is_said_at_once(options: dict[str, Any], word: str) -> None:
+    """
+    Others' addresses, and what no client could ever use, are errors before anything listens.
+    """
+    with pytest.raises(ValueError, match=word):
+        Emulator(**options)
+
+
+def test_one_job_may_be_a_text() -> None:
+    """
+    jobs="night-1" is one job and not seven.
+    """
+    assert [job.id for job in Emulator(jobs="night-1").service.jobs()] == ["night-1"]
 
 
 def test_others_have_the_fixture_too(tmp_path: Path) -> None:

@@ -425,3 +425,14 @@ async def test_over_http() -> None:
         assert server.endpoint in Reader(html).texts
         assert (told["requests"], told["in_flight"], told["connections"]) == (0, 0, 1)
         assert service.record.requests == 0
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [("127.0.0.1:80", 200), ("[::1]:80", 200), ("localhost", 200), ("evil.test", 403)],
+)
+def test_only_this_machine_looks(host: str, status: int) -> None:
+    """A name elsewhere that someone points here reads nothing."""
+    page = Page(make_service(), since_s=NOW_S)
+
+    assert page("GET", PATH, {"host": host}, b"", now_s=NOW_S).status == status

@@ -13,17 +13,23 @@ import pytest
 from bulksubmit.core.wire import WireError, decode_results
 from bulksubmit.emulator import Fault, Faults, Service
 from bulksubmit.emulator.server import Server, serve
-from tests.emulator.calls import ADD, VERSION, make_body, make_service
+from tests.emulator.calls import ADD, VERSION, answer_of, make_body, make_service
 
 IDS = [f"t{place:02}" for place in range(100)]
 BODY = make_body(*IDS)
+
+JSON = {"Content-Type": "application/json"}
 
 
 @asynccontextmanager
 async def serving(service: Service) -> AsyncIterator[tuple[Server, aiohttp.ClientSession]]:
     async with (
         serve(service) as server,
-        aiohttp.ClientSession(server.endpoint, timeout=aiohttp.ClientTimeout(10)) as http,
+        aiohttp.ClientSession(
+            server.endpoint,
+            timeout=aiohttp.ClientTimeout(10),
+            headers=JSON,
+        ) as http,
     ):
         yield server, http
 
@@ -218,9 +224,33 @@ async def test_the_clock_is_passed_in() -> None:
     now_s = 1_700_000_000.0
     async with (
         serve(service, clock=lambda: now_s) as server,
-        aiohttp.ClientSession(server.endpoint) as http,
+        aiohttp.ClientSession(server.endpoint, headers=JSON) as http,
     ):
         response, body = await post(http)
 
     assert response.headers["Date"] == formatdate(now_s, usegmt=True)
     assert b'"2023-11-14T22:13:20' in body
+
+
+@pytest.mark.parametrize(
+    ("method", "target", "body"),
+    [
+        ("POST", "/jobs", b'{"id":"j2","poolInfo":{"poolId":"p"}}'),
+        ("POST", "/jobs/j1/tasks", b'{"id":"a","commandLine":"x"}'),
+        ("PATCH", "/jobs/j1", b'{"priority":1}'),
+        ("POST", "/jobs/j1/disable", b'{"disableTasks":"wait"}'),
+        ("DELETE", "/jobs/j1", b""),
+        ("GET", "/jobs/j1", b""),
+        ("GET", "/jobs/none", b""),
+    ],
+)
+async def test_the_headers_are_the_service_s_own(method: str, target: str, body: bytes) -> None:
+    """On the wire there is none beside them: the recorded 201 and 202 have no Content-Type."""
+    expected = answer_of(make_service(), method, f"{target}?{VERSION}", body).headers
+    async with (
+        serving(make_service()) as (_, http),
+        http.request(method, f"{target}?{VERSION}", data=body or None) as response,
+    ):
+        names = {name.lower() for name in response.headers}
+
+    assert names == {name.lower() for name in expected}

@@ -118,7 +118,9 @@ async def test_the_service_over_https(fault: Fault, error: type[Exception], tmp_
     async with (
         serve(service, ssl_context=tls.context) as server,
         aiohttp.TCPConnector(ssl=trusting(tls.ca_path)) as connector,
-        aiohttp.ClientSession(server.endpoint, connector=connector) as http,
+        aiohttp.ClientSession(
+            server.endpoint, connector=connector, headers={"Content-Type": "application/json"}
+        ) as http,
     ):
         with pytest.raises(error):
             async with http.post(ADD, data=make_body("a")) as response:
