@@ -45,7 +45,7 @@ ROOMS = {
     "pool": May("core errors", "anyio"),
     "service": May("core errors", "aiohttp anyio azure yarl"),
     # Looks up what exists, by any lister.
-    "verify": May("core service", "msgspec"),
+    "readback": May("core service", "msgspec"),
     "observe": May("core errors", "orjson structlog"),
     # Remembers, and waits for nothing.
     "database": May("errors", "filelock"),
@@ -55,7 +55,7 @@ ROOMS = {
     "intake": May("core errors producer settings"),
     # The parts, wired: on any service, any source, any run.
     "submission": May(
-        "core errors intake journal observe pool producer runs service settings verify", "anyio"
+        "core errors intake journal observe pool producer readback runs service settings", "anyio"
     ),
     # What the consumer of a run holds.
     "consumer": May("core errors observe runs submission", "anyio"),
