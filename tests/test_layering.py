@@ -57,6 +57,10 @@ ROOMS = {
     "submission": May(
         "core errors intake journal observe pool producer readback runs service settings", "anyio"
     ),
+    # What a job holds beside what a source does; writes nothing but temporary files and a report.
+    "verify": May(
+        "core errors intake observe producer service settings", "anyio azure msgspec orjson xxhash"
+    ),
     # What the consumer of a run holds.
     "consumer": May("core errors observe runs submission", "anyio"),
     # The calls: names a source, a service and a run, and leaves the rest to the submission.
@@ -70,7 +74,7 @@ ROOMS = {
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
         "__init__ api consumer core database emulator errors journal observe producer runs service "
-        "settings submission",
+        "settings submission verify",
         "anyio click orjson uvloop",
     ),
     "__main__": May("cli"),
