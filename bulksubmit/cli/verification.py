@@ -180,11 +180,11 @@ def ended(result: Verification, error: Exception) -> Verification:
 
 
 def print_result(result: Verification, output: Output) -> None:
-    """Print to standard output, as JSON or (if it came to an end) as a table."""
+    """Print to standard output, as JSON or (if there is something to tell) as a table."""
     try:
         if output.as_json:
             click.echo(orjson.dumps(result.as_dict()))
-        elif result.same is not None:
+        elif result.expected is not None:
             click.echo(_table(result), nl=False)
     except BrokenPipeError:
         # Nobody reads it; the exit code says the most of it. And no complaint at exit, either.
@@ -196,7 +196,7 @@ def _table(result: Verification) -> str:
     rows = [
         ("job", result.job_id),
         ("source", result.source),
-        ("same", "yes" if result.same else "no"),
+        ("same", {True: "yes", False: "no", None: "not known"}[result.same]),
         ("expected", _expected(result)),
         ("found", _number(result.found)),
         ("  missing", _missing(result)),
@@ -209,6 +209,8 @@ def _table(result: Verification) -> str:
     rows.append(("took", f"{result.elapsed_s:,.1f} s, {result.requests:,} requests"))
     if result.report_path:
         rows.append(("report", result.report_path))
+    if result.error:
+        rows.append(("ended by", result.error))
     width = max(len(label) for label, _ in rows)
     lines = [f"{label:<{width}}  {value}" for label, value in rows]
     for kind, words in _KINDS.items():

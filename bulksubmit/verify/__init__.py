@@ -69,20 +69,22 @@ class Verifying:
     def result(self) -> Verification:
         """What it has come to up to now."""
         verifier, difference = self.verifier, self.verifier.difference
-        same = None if difference is None else self._is_same(difference)
-        return Verification(
+        result = Verification(
             job_id=self._job_id,
             source=self._name,
-            same=same,
-            **counted(difference, self._where, content=self._content),  # type: ignore[arg-type]
             invalid=verifier.invalid,
             left_out=verifier.left_out,
             asked=verifier.asked,
             requests=verifier.requests,
             elapsed_s=round(anyio.current_time() - self._started_s, 3),
             report_path=str(self._report) if self._report else None,
-            exit_code=int(ExitCode.CONVERGED if same else ExitCode.DIFFERENT),
         )
+        if difference is None:
+            return result
+        same = self._is_same(difference)
+        code = ExitCode.CONVERGED if same else ExitCode.DIFFERENT
+        result = counted(result, difference, self._where, content=self._content)
+        return replace(result, same=same, exit_code=int(code))
 
     def _is_same(self, difference: Difference) -> bool:
         counts = difference.counts

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from random import Random
 from typing import Protocol, Self, TypeVar
 
@@ -115,7 +116,7 @@ class Census:
 
             def begin(span: Span, *, splits: bool) -> None:
                 self._unfinished += 1
-                beside.start(lambda: list_part(span, splits=splits))
+                beside.start(partial(list_part, span, splits=splits))
 
             for span in spans:
                 begin(span, splits=True)
@@ -138,7 +139,7 @@ class Census:
                     take([task])
 
             for task_id in ids:
-                beside.start(lambda task_id=task_id: get(task_id))  # type: ignore[misc]
+                beside.start(partial(get, task_id))
 
     async def _list(
         self, span: Span, take: Callable[[Sequence[ListedTask]], None], *, splits: bool

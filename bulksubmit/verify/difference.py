@@ -1,8 +1,9 @@
 """What a source and a job do not have in common: by IDs, and by what the tasks say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.taskcompare import differences
@@ -144,16 +145,9 @@ class Comparison:
         result.cut()
         return result
 
-    def _compare(self, number: int, result: Difference) -> list[Example]:
-        """The differences of a part, what is counted beside being counted in the result."""
-        theirs: dict[bytes, tuple[int, bytes]] = {}  # Where each record begins, and its ID.
-        lengths: dict[bytes, int] = {}
-        for offset, record in self._found.part(number):
-            task_id, _, _ = record.partition(b"\t")
-            key = task_id.lower()
-            theirs[key] = offset, task_id
-            if self._content:
-                lengths[key] = len(record)
+    def _compare(self, number: int, result: Difference) -> Iterator[Example]:
+        """The differences of a part; IDs and repeated items are counted in the result."""
+        theirs = self._theirs_in(number)
         ours: dict[bytes, Example | None] = {}  # The first of each ID; None for left out.
         changed: dict[bytes, Example | None] = {}  # None once one of that ID is the same.
         for _, record in self._expected.part(number):
@@ -162,34 +156,53 @@ class Comparison:
             if ordinal == _LEFT_OUT:
                 ours.setdefault(key, None)
                 continue
+            there = theirs.get(key)
             if ours.get(key) is not None:
                 result.repeated += 1
-            elif key in theirs:
+            elif there:
                 ours[key] = _THERE
             else:
                 ours[key] = Example(Kind.MISSING, task_id.decode(), int(ordinal), int(line))
-            if self._content and key in theirs and changed.get(key, _THERE) is not None:
-                at, spelled = theirs[key]
-                head = len(spelled) + 1
-                found = self._found.read(at + head, lengths[key] - head)
+            if self._content and there and changed.get(key, _THERE):
+                found = self._found.read(there.offset, there.length)
                 if fields := differences(body, found):
-                    one = Example(Kind.CHANGED, task_id.decode(), int(ordinal), int(line), fields)
-                    changed.setdefault(key, one)
+                    example = Example(
+                        Kind.CHANGED, task_id.decode(), int(ordinal), int(line), fields
+                    )
+                    changed.setdefault(key, example)
                 else:
                     changed[key] = None
-        result.found += len(theirs)
-        expected = [example for example in ours.values() if example is not None]
+        expected = [example for example in ours.values() if example]
         result.expected += len(expected)
-        extra = [
-            Example(Kind.EXTRA, task_id.decode())
-            for key, (_, task_id) in theirs.items()
-            if key not in ours
-        ]
-        return [
-            *(example for example in expected if example is not _THERE),
-            *extra,
-            *(example for example in changed.values() if example is not None),
-        ]
+        result.found += len(theirs)
+        yield from (example for example in expected if example is not _THERE)
+        yield from (example for example in changed.values() if example)
+        for key, there in theirs.items():
+            if key not in ours:
+                yield Example(Kind.EXTRA, there.task_id.decode())
+
+    def _theirs_in(self, number: int) -> dict[bytes, "_Body"]:
+        """The tasks of the job in a part, by folded ID."""
+        theirs = {}
+        for offset, record in self._found.part(number):
+            task_id, _, body = record.partition(b"\t")
+            at = offset + len(task_id) + 1
+            theirs[task_id.lower()] = _Body(task_id, at, len(body))
+        return theirs
+
+
+class _Body(NamedTuple):
+    """Where the body of a task of the job lies: it may be large, and the other is at hand.
+
+    Attributes:
+        task_id: As the service spells it.
+        offset: In the file of the spill.
+        length: Of the body.
+    """
+
+    task_id: bytes
+    offset: int
+    length: int
 
 
 _THERE = Example(Kind.MISSING, "")  # Stands for an ID that both have.

@@ -1,7 +1,7 @@
 """What a verification came to: as values, and each difference as a row of a file."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 import orjson
@@ -69,23 +69,24 @@ class Verification:
         return values
 
 
-def counted(difference: Difference | None, where: Where, *, content: bool) -> dict[str, object]:
-    """The part of a Verification that is about differences."""
-    if difference is None:
-        return {}
+def counted(
+    result: Verification, difference: Difference, where: Where, *, content: bool
+) -> Verification:
+    """The result, with what is known of differences."""
     counts = difference.counts
-    return {
-        "expected": difference.expected,
-        "found": difference.found,
-        "missing": counts[Kind.MISSING],
-        "extra": counts[Kind.EXTRA],
-        "changed": counts[Kind.CHANGED] if content else None,
-        "repeated": difference.repeated,
-        "examples": {
+    return replace(
+        result,
+        expected=difference.expected,
+        found=difference.found,
+        missing=counts[Kind.MISSING],
+        extra=counts[Kind.EXTRA],
+        changed=counts[Kind.CHANGED] if content else None,
+        repeated=difference.repeated,
+        examples={
             kind.value: [row(one, where) for one in examples]
             for kind, examples in difference.examples.items()
         },
-    }
+    )
 
 
 def row(one: Example, where: Where) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from random import Random
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 from bulksubmit.core.spans import Span, cut, split
 
 IDS = st.text("-019_abz", min_size=1, max_size=5)
-Order = Callable[[str], object]
+Order = Callable[[str], Any]
 
 
 def an_order(seed: int) -> Order:
@@ -28,8 +29,8 @@ ORDERS: st.SearchStrategy[Order] = st.one_of(
 def holds(span: Span, task_id: str, order: Order) -> bool:
     """As the service tells by its filter."""
     rank = order(task_id)
-    return (span.low is None or rank >= order(span.low)) and (  # type: ignore[operator]
-        span.high is None or not rank >= order(span.high)  # type: ignore[operator]
+    return (span.low is None or rank >= order(span.low)) and (
+        span.high is None or not rank >= order(span.high)
     )
 
 

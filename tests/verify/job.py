@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 import anyio
 
@@ -29,7 +30,7 @@ class OddJob:
     """
 
     tasks: Mapping[str, bytes]
-    order: Callable[[str], object] = str
+    order: Callable[[str], Any] = str
     shuffled: bool = False
     page_max: int = 1000
     failing: float = 0.0
@@ -73,12 +74,12 @@ class OddJob:
         def shown(task_id: str) -> bool:
             rank = self.order(task_id.lower())
             return (
-                (span.low is None or rank >= self.order(span.low))  # type: ignore[operator]
-                and (span.high is None or not rank >= self.order(span.high))  # type: ignore[operator]
+                (span.low is None or rank >= self.order(span.low))
+                and (span.high is None or not rank >= self.order(span.high))
                 and (not (lists := self.unseen.get(task_id.lower())) or self.lists > lists)
             )
 
-        return sorted(filter(shown, self.tasks), key=lambda one: self.order(one.lower()))  # type: ignore[arg-type,return-value]
+        return sorted(filter(shown, self.tasks), key=lambda one: self.order(one.lower()))
 
     async def get_task(self, task_id: str) -> ListedTask | Unavailable | None:
         if failure := await self._fails():

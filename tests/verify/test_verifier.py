@@ -1,10 +1,11 @@
 """What a verification finds is the difference, however the job lists and whatever fails."""
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from typing import Any, Literal
 from unittest import mock
 
 import orjson
@@ -14,12 +15,13 @@ from hypothesis import strategies as st
 
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.events import Event, Noted
+from bulksubmit.core.wire import TaskPage, TaskSpan
 from bulksubmit.errors import ServiceUnreachable, SourceError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.source import AnySource
 from bulksubmit.service.replies import Unavailable
 from bulksubmit.settings import Settings
-from bulksubmit.verify import census, verifier
+from bulksubmit.verify import census, spill, verifier
 from bulksubmit.verify.difference import Difference, Kind
 from bulksubmit.verify.report import Rows
 from bulksubmit.verify.verifier import Sample, Verifier
@@ -41,7 +43,7 @@ def compared(
     left_out: Iterable[int] = (),
     rows: Rows | None = None,
     events: list[Event] | None = None,
-    invalid: str = "stop",
+    invalid: Literal["stop", "reject"] = "stop",
     retry_timeout_s: float = 1800.0,
 ) -> Difference:
     """The difference between a source and a job."""
@@ -53,7 +55,7 @@ def compared(
         asked = Settings(
             concurrency=4,
             retry_timeout_s=retry_timeout_s,
-            invalid="reject" if invalid == "reject" else "stop",
+            invalid=invalid,
         )
         with (
             closing(open_source(source)) as tasks,
@@ -98,7 +100,7 @@ def test_it_is_the_difference(
     job: dict[str, bool],
     page_max: int,
     failing: float,
-    order: object,
+    order: Callable[[str], Any],
     shuffled: bool,
     content: bool,
     hidden: int,
@@ -111,7 +113,7 @@ def test_it_is_the_difference(
     held = {name: body(name, str(word)) for name, word in folded_first(job).items()}
     odd = OddJob(
         held,
-        order=order,  # type: ignore[arg-type]
+        order=order,
         shuffled=shuffled,
         page_max=page_max,
         failing=failing,
@@ -250,6 +252,19 @@ def test_items_that_are_no_tasks() -> None:
     assert not any(found.counts.values())
 
 
+def test_hashes_that_collide_hide_nothing() -> None:
+    """
+    If all IDs had one hash, the difference would be the same.
+    """
+    tasks = numbered(range(300))
+    job = OddJob({name: tasks[name] for name in list(tasks)[100:]})
+
+    with mock.patch.object(spill, "xxh3_64_intdigest", lambda _: 7):
+        found = compared(list(tasks.values())[:200], job)
+
+    assert found.counts == {Kind.MISSING: 100, Kind.EXTRA: 100, Kind.CHANGED: 0}
+
+
 def test_odd_ids_of_the_service_are_told() -> None:
     """
     An ID that no service should have does not mix up the others.
@@ -264,10 +279,16 @@ def test_odd_ids_of_the_service_are_told() -> None:
 
 def test_a_service_that_is_down_ends_it() -> None:
     """
-    After the retry timeout without a good answer it gives up, with the last reason.
+    After the retry timeout without a good answer it gives up, with the last reason; by then it has
+    asked now and then, and not flooded it.
     """
+    tasks = numbered(range(8000))  # Enough for each list that may be made at the same time.
+    job = OddJob(tasks, failing=1.0)
+
     with pytest.raises(ServiceUnreachable, match=r"no usable answer for .* s: 503"):
-        compared([body("a")], OddJob({}, failing=1.0), retry_timeout_s=60.0)
+        compared(tasks.values(), job, retry_timeout_s=60.0)
+
+    assert job.requests < 30
 
 
 def test_pages_that_are_too_large_shrink() -> None:
@@ -279,7 +300,9 @@ def test_pages_that_are_too_large_shrink() -> None:
         async def _fails(self) -> None:
             self.requests += 1
 
-        async def list_tasks(self, link=None, *, within=None):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        async def list_tasks(
+            self, link: str | None = None, *, within: TaskSpan | None = None
+        ) -> TaskPage | Unavailable:
             if within is not None and within.page_max > 40:
                 return Unavailable("the answer is too long", sent=True)
             return await super().list_tasks(link, within=within)
