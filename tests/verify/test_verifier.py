@@ -259,7 +259,7 @@ def test_hashes_that_collide_hide_nothing() -> None:
     tasks = numbered(range(300))
     job = OddJob({name: tasks[name] for name in list(tasks)[100:]})
 
-    with mock.patch.object(spill, "xxh3_64_intdigest", lambda _: 7):
+    with mock.patch.object(spill, "xxh3_64_intdigest", return_value=7):
         found = compared(list(tasks.values())[:200], job)
 
     assert found.counts == {Kind.MISSING: 100, Kind.EXTRA: 100, Kind.CHANGED: 0}
