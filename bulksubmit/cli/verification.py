@@ -1,6 +1,7 @@
 """One verification as a person sees it: progress while it lasts, a table at the end."""
 
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -140,6 +141,9 @@ class _Looking:
                     error = raised
                 beside.cancel_scope.cancel()
         except NotConverged as interrupted:
+            # What is left is quick, and its end is the one object on standard output.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
             what = f"{interrupted}: nothing is left behind, and nothing kept; verify anew"
             raise NotConverged(what, exit_code=interrupted.exit_code) from None
         if error:
@@ -160,7 +164,9 @@ class _Looking:
         fixed = report.added + report.existed
         self.result = replace(self.result, fixed=fixed, fix_run=report.run_id)
         if report.exit_code not in {ExitCode.CONVERGED, ExitCode.REJECTED}:
-            reason = f"what is missing could not be submitted: {report.error}"
+            reason = f"what is missing is not submitted to the end: {report.error}"
+            if report.journal_path:
+                reason += f"; go on by bulksubmit runs resume {report.run_id}, and verify again"
             raise NotConverged(reason, exit_code=report.exit_code)
         return report
 

@@ -292,7 +292,7 @@ class Verifier:
         """Ask for tasks by their IDs; how many there are."""
         if not ids:
             return 0
-        self._phase = "asking"
+        self._phase = f"asking for {len(ids):,} tasks that no list shows"
         shown = 0
 
         def take(tasks: Sequence[ListedTask]) -> None:

@@ -200,6 +200,7 @@ async def test_interrupted(tmp_path: Path) -> None:
         async with running(*args, env={**as_user_of(account), "TMPDIR": str(folder)}) as process:
             await reached.wait()
             process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)  # As of somebody in a hurry.
             ended = await process.end()
 
     assert ended.exit_code == 130
