@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from bulksubmit.cli import KEY_VARIABLE, run_async
 from bulksubmit.cli.flags import FILE, SETTINGS_FLAGS, account_flags, shown_flags, target_of
@@ -15,8 +16,9 @@ from bulksubmit.cli.flood import Output
 from bulksubmit.cli.inputs import SOURCE_HELP, source_arguments, source_spec
 from bulksubmit.cli.options import concurrency, option
 from bulksubmit.cli.verification import LookedFor, ended, look, print_result
-from bulksubmit.errors import BulkSubmitError, SettingsError
-from bulksubmit.runs import find, rejected_by
+from bulksubmit.errors import BulkSubmitError, JournalMismatch, SettingsError
+from bulksubmit.runs import Kept, find, rejected_by
+from bulksubmit.service.endpoint import parse_endpoint
 from bulksubmit.settings import Settings
 from bulksubmit.verify import Verification
 
@@ -101,6 +103,9 @@ def verify(
     """
     if run is not None and (sources or sweeps or template):
         raise click.UsageError("--run brings its source: give either a SOURCE or --run")
+    given = click.get_current_context().get_parameter_source("job_id")
+    if run is not None and given is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--run brings its job: give either --job-id or --run")
     if run is None and job_id is None:
         raise click.UsageError("which job? give --job-id, or --run")
     shown = Output(
@@ -112,20 +117,17 @@ def verify(
     begun = Verification(job_id or "", " ".join(sources))
     try:
         if run is None:
-            spec, endpoint, left_out = (
-                source_spec(
-                    sources,
-                    template=template,
-                    sweeps=sweeps,
-                    allow_unused_columns=allow_unused_columns,
-                ),
-                None,
-                None,
+            endpoint, left_out = flags["account_endpoint"], None
+            spec = source_spec(
+                sources,
+                template=template,
+                sweeps=sweeps,
+                allow_unused_columns=allow_unused_columns,
             )
         else:
-            kept = find(run)
+            kept = _find(run, flags["account_endpoint"])
             spec, endpoint, left_out = kept.spec, str(kept.values["endpoint"]), rejected_by(kept)
-            begun = replace(begun, job_id=job_id or str(kept.values["job"]), source=spec.label)
+            begun = replace(begun, job_id=str(kept.values["job"]), source=spec.label)
         looked_for = LookedFor(
             source=spec,
             content=content,
@@ -138,7 +140,7 @@ def verify(
         target = partial(
             target_of,
             begun.job_id,
-            endpoint=flags["account_endpoint"] or endpoint,
+            endpoint=endpoint,
             auth_mode=flags["auth_mode"],
             account_name=flags["account_name"],
             key_file=flags["account_key_file"],
@@ -151,6 +153,20 @@ def verify(
         result = run_async(look, begun, looked_for, target, shown)
     print_result(result, shown)
     sys.exit(result.exit_code)
+
+
+def _find(name: str, endpoint: str | None) -> Kept:
+    """A run, of that account if one is named.
+
+    Raises:
+        JournalMismatch: if it is of another.
+        JournalError: if there is no such run.
+    """
+    kept = find(name)
+    asked = parse_endpoint(endpoint or str(kept.values["endpoint"]))
+    if asked != kept.values["endpoint"]:
+        raise JournalMismatch(f"run {kept.run_id} is of {kept.values['endpoint']}, not of {asked}")
+    return kept
 
 
 def _settings(flags: Mapping[str, Any], *, spool: bool) -> Settings:

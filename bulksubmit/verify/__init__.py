@@ -9,6 +9,7 @@ whatever their sizes. A job's list is cut into stretches of IDs that are listed 
 What it does not show is asked for by its ID before it is called missing: lists may lag.
 """
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
@@ -133,6 +134,7 @@ async def verifying(
     with ExitStack() as opened:
         tasks = opened.enter_context(closing(open_source(source, checker)))
         name = tasks.name
+        _spare(tasks.spec, report)
         if settings.spool and tasks.spec is None:
             folder = opened.enter_context(TemporaryDirectory(prefix="bulksubmit-"))
             copy = await spool(tasks, Path(folder) / "spool")
@@ -226,6 +228,19 @@ async def verify(
     ) as under_way:
         await under_way.verifier.look()
         return under_way.result
+
+
+def _spare(spec: SourceSpec | None, report: Path | None) -> None:
+    """See to it that the report is not written over the source.
+
+    Raises:
+        SettingsError: if it would be.
+    """
+    if spec is None or report is None:
+        return
+    read = [*spec.files, spec.template_name, *([spec.name] if spec.name else [])]
+    if os.path.realpath(report) in map(os.path.realpath, read):
+        raise SettingsError(f"the source and the report are one file, {report}; name another")
 
 
 def _tell_nobody(_event: Event, /) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from bulksubmit import Settings, SharedKey
+from bulksubmit import Settings, SettingsError, SharedKey
 from bulksubmit.emulator.exchange import Call, Operation
 from bulksubmit.emulator.faults import Faults, TaskFault
 from bulksubmit.emulator.switches import Switches
@@ -147,6 +147,8 @@ async def test_a_run_is_verified(tmp_path: Path) -> None:
         less = await verified(account, "--run", "last", "--report", rows)
         write_lines(path, TASKS[1:])
         changed = await verified(account, "--run", "last")
+    async with listening(service) as elsewhere:
+        other = await verified(elsewhere, "--run", "last")
 
     result = result_of(same)
     assert (same.exit_code, result["left_out"], result["expected"]) == (0, 300, 2700)
@@ -155,16 +157,16 @@ async def test_a_run_is_verified(tmp_path: Path) -> None:
         {"difference": "missing", "id": "t-00042", "where": f"{path}:43", "line": 43}
     ]
     assert (changed.exit_code, result_of(changed)["same"]) == (2, None)
+    assert f"is of {account.endpoint}, not of" in result_of(other)["error"]
     assert "tasks.jsonl had" in result_of(changed)["error"]
 
 
 @pytest.mark.parametrize(
     ("args", "exit_code", "error"),
     [
-        (("nowhere.jsonl", "--job-id", JOB_ID), 2, "nowhere.jsonl: cannot be opened"),
         (("-", "--job-id", "nowhere"), 3, "JobNotFound"),
         (("-",), 2, "which job? give --job-id"),
-        (("-", "--run", "last"), 2, "give either a SOURCE or --run"),
+        (("--job-id", JOB_ID, "--run", "last"), 2, "give either --job-id or --run"),
         (("-", "--job-id", JOB_ID, "--concurrency", "0"), 2, "--concurrency is 0; it must be"),
     ],
 )
@@ -178,6 +180,24 @@ async def test_what_cannot_be_looked_at(args: tuple[str, ...], exit_code: int, e
     assert ended.exit_code == exit_code
     assert error in result_of(ended)["error"]
     assert result_of(ended)["same"] is None
+
+
+async def test_the_source_is_not_written_over(tmp_path: Path) -> None:
+    """
+    A report by the name of the source, or a pattern's, is refused before anything is written.
+    """
+    path = write_lines(tmp_path / "tasks.jsonl", TASKS[:3])
+    for source in (str(path), str(tmp_path / "*.jsonl")):
+        with pytest.raises(SettingsError, match="are one file"):
+            await verify(
+                source,
+                job_id=JOB_ID,
+                endpoint="http://127.0.0.1:9",
+                credential=SharedKey(NAME, KEY),
+                report=path,
+            )
+
+    assert path.read_bytes().splitlines() == TASKS[:3]
 
 
 async def test_interrupted(tmp_path: Path) -> None:
