@@ -57,7 +57,7 @@ class Intake:
             SourceError: if there is one, and it is to stop the run.
         """
         if block.invalid and self._settings.invalid == "stop":
-            raise _stopped_at(self._source, block.invalid[0])
+            raise stopped_at(self._source, block.invalid[0])
         for warned in block.warned:
             where = self._source.where(warned.ordinal, warned.line)
             for problem in warned.problems:
@@ -154,7 +154,7 @@ class Intake:
             self._ids.close()
 
 
-def _stopped_at(source: Source, invalid: Invalid) -> SourceError:
+def stopped_at(source: Source, invalid: Invalid) -> SourceError:
     """The error that an item which is no task ends a run with."""
     texts = [problem.text for problem in invalid.problems]
     reason = texts[0] if len(texts) == 1 else f"{len(texts)} errors\n  " + "\n  ".join(texts)

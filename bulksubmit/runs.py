@@ -15,6 +15,7 @@ from typing import Any, Literal
 import platformdirs
 
 from bulksubmit.core.account import Counts
+from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.database import LOCK, is_locked, translated
 from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
 from bulksubmit.journal import FILE, Identity, Journal, Look, NoJournal, look
@@ -229,6 +230,23 @@ def unreadable() -> Iterator[JournalError]:
 def held_by(run: Kept) -> str | None:
     """What a run has yet to give back to its job; see Look.held."""
     return _look(run).held
+
+
+def rejected_by(run: Kept) -> Bitmap:
+    """The ordinals of the items that a run rejected; its source must be what it was.
+
+    Raises:
+        JournalMismatch: if it is not.
+        JournalError: if the journal cannot be trusted.
+    """
+    identity = _look(run).identity
+    check_source(identity, SourceSpec.from_json(identity.source_spec))
+    path, rejected = run.folder / FILE, Bitmap()
+    with translated(path), closing(sqlite3.connect(path, timeout=5.0)) as db:
+        rows = db.execute("SELECT ordinal FROM exception WHERE verdict = 'rejected'")
+        for (ordinal,) in rows:
+            rejected.add(ordinal)
+    return rejected
 
 
 def left_over(name: str) -> Path | None:

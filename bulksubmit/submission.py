@@ -35,11 +35,11 @@ from bulksubmit.observe.report import Report, Tally
 from bulksubmit.observe.speed import Speed
 from bulksubmit.pool import Limit, Pool
 from bulksubmit.producer.source import Block, Done, Source
+from bulksubmit.readback import Lister, TaskReader
 from bulksubmit.runs import Run
 from bulksubmit.service.autoterminate import AutoTerminate, Patcher
 from bulksubmit.service.jobs import Jobs, preflight
 from bulksubmit.settings import NO_BOUND, Settings
-from bulksubmit.verify import Lister, TaskReader
 
 # Lists of outcomes, one a reply, that wait for the consumer before senders wait for it too.
 LISTS_AHEAD = 64

@@ -462,3 +462,14 @@ def test_a_client_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [*clients.missing_clients(["bulksubmit"])] == []
     (line,) = clients.missing_clients(["bulksubmit", name])
     assert line.startswith(f"{name} cannot be had: node is missing: ")
+
+
+def test_verify_prints_its_bars(tmp_path: Path) -> None:
+    """
+    The benchmark of verify looks at a job in process and at one over HTTP, by IDs and content.
+    """
+    printed = benchmark("verify", "--tasks", "300", "--ids", "3000", "--folder", str(tmp_path))
+
+    assert printed.count("peak RSS, MB") == 3
+    assert "3,000 IDs of 21 characters, in process" in printed
+    assert "bulksubmit verify --content, 300 tasks over HTTP" in printed

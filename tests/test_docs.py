@@ -67,7 +67,7 @@ def test_every_command_is_known_here() -> None:
     """
     A command that is new in the README needs a test.
     """
-    names = "submit|validate|emulator|runs"
+    names = "submit|validate|verify|emulator|runs"
     known = rf"python3 -m venv |export AZURE_BATCH_|cat tasks|bulksubmit ({names}) "
 
     assert [line for line in COMMANDS if not re.match(known, line)] == []
@@ -204,6 +204,23 @@ def test_runs_commands(shell: dict[str, str], tmp_path: Path) -> None:
     assert re.search(
         r"^verdict +added$", said["bulksubmit runs show last --task frame-0001"], re.MULTILINE
     )
+
+
+def test_verify_commands(shell: dict[str, str], tmp_path: Path) -> None:
+    """
+    After a run, each verification finds no difference; before, it does.
+    """
+    commands = [line for line in COMMANDS if line.startswith("bulksubmit verify")]
+    codes = []
+
+    for command in [commands[0], "bulksubmit submit tasks.jsonl --job-id night-1", *commands]:
+        done = subprocess.run(
+            command.split(), cwd=tmp_path, env=shell, capture_output=True, text=True, check=False
+        )
+        codes.append(done.returncode)
+
+    assert len(commands) == 3
+    assert codes == [8, 0, 0, 0, 0], done.stderr
 
 
 def test_library_snippet(shell: dict[str, str], tmp_path: Path) -> None:

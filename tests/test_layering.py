@@ -45,7 +45,7 @@ ROOMS = {
     "pool": May("core errors", "anyio"),
     "service": May("core errors", "aiohttp anyio azure yarl"),
     # Looks up what exists, by any lister.
-    "verify": May("core service", "msgspec"),
+    "readback": May("core service", "msgspec"),
     "observe": May("core errors", "orjson structlog"),
     # Remembers, and waits for nothing.
     "database": May("errors", "filelock"),
@@ -55,7 +55,11 @@ ROOMS = {
     "intake": May("core errors producer settings"),
     # The parts, wired: on any service, any source, any run.
     "submission": May(
-        "core errors intake journal observe pool producer runs service settings verify", "anyio"
+        "core errors intake journal observe pool producer readback runs service settings", "anyio"
+    ),
+    # What a job holds beside what a source does; writes nothing but temporary files and a report.
+    "verify": May(
+        "core errors intake observe producer service settings", "anyio azure msgspec orjson xxhash"
     ),
     # What the consumer of a run holds.
     "consumer": May("core errors observe runs submission", "anyio"),
@@ -70,7 +74,7 @@ ROOMS = {
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
         "__init__ api consumer core database emulator errors journal observe producer runs service "
-        "settings submission",
+        "settings submission verify",
         "anyio click orjson uvloop",
     ),
     "__main__": May("cli"),

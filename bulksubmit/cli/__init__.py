@@ -16,6 +16,7 @@ _COMMANDS = {
     "demo": "Flood a local emulator with 100,000 tasks, and check the result.",
     "submit": "Submit every task of a file to a job.",
     "validate": "List all errors of a file of tasks, without sending anything.",
+    "verify": "Compare what a job holds with what a file does.",
     "runs": "Look at earlier runs, and go on with them.",
     "emulator": "Play Azure Batch on a loopback port.",
 }
@@ -67,7 +68,13 @@ def main() -> None:
 def _report_usage(error: click.ClickException) -> None:
     """With ``--output json`` a run has its report, however it ends: here it did not begin."""
     words = " ".join(sys.argv[1:])
-    if re.match(r"submit\b|runs resume\b", words) and re.search(r"--output[ =]json\b", words):
+    if not re.search(r"--output[ =]json\b", words):
+        return
+    if re.match(r"verify\b", words):
+        from bulksubmit.cli.verify import not_begun  # noqa: PLC0415 - as the commands themselves
+
+        not_begun(error.format_message())
+    if re.match(r"submit\b|runs resume\b", words):
         from bulksubmit.cli.flood import (  # noqa: PLC0415 - as the commands themselves
             Output,
             ended,

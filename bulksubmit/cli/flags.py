@@ -19,7 +19,7 @@ _DEFAULTS = Settings()
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
-_OPTIONS = (
+_ACCOUNT = (
     option(
         "--account-endpoint",
         azure="AZURE_BATCH_ENDPOINT",
@@ -38,6 +38,19 @@ _OPTIONS = (
         help="By key or by Microsoft Entra ID.  [default: by key if there is one]",
     ),
     option("--api-version", default=API_VERSION, help="Of the service."),
+)
+
+_SHOWN = (
+    option(
+        "--output", type=click.Choice(["table", "json"]), default="table", help="Of the report."
+    ),
+    option("--quiet", is_flag=True, help="No progress; errors only."),
+    option("--log-file", type=FILE, help="One line a request, and more."),
+    option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Of the log."),
+)
+
+_OPTIONS = (
+    *_ACCOUNT,
     option(
         "--server-timeout",
         type=int,
@@ -131,17 +144,12 @@ _OPTIONS = (
         help="Rejected tasks and why, as NDJSON.  [default: the run's folder]",
     ),
     option("--results", type=FILE, help="One JSON line a task as it settles."),
-    option(
-        "--output", type=click.Choice(["table", "json"]), default="table", help="Of the report."
-    ),
-    option("--quiet", is_flag=True, help="No progress; errors only."),
-    option("--log-file", type=FILE, help="One line a request, and more."),
-    option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Of the log."),
+    *_SHOWN,
 )
 
 
 # What the settings are called on the command line, for messages about them.
-_FLAGS = {
+SETTINGS_FLAGS = {
     "server_timeout_s": "--server-timeout",
     "tasks_per_request_max": "--max-tasks-per-request",
     "request_bytes_max": "--max-request-bytes",
@@ -221,7 +229,7 @@ class Flags:
             settings = self._settings(bound)
         except SettingsError as error:
             name, _, rest = str(error).partition(" ")
-            raise SettingsError(f"{_FLAGS.get(name, name)} {rest}") from error
+            raise SettingsError(f"{SETTINGS_FLAGS.get(name, name)} {rest}") from error
         return replace(settings, on_unfinished=on_unfinished, spool=spool, check_first=check_first)
 
     def _settings(self, bound: RejectsBound) -> Settings:
@@ -269,23 +277,56 @@ class Flags:
             SettingsError: if the endpoint is missing.
             BulkSubmitError: if there is no credential.
         """
-        endpoint = self.account_endpoint or endpoint
-        if not endpoint:
-            raise SettingsError(
-                "no endpoint: give --account-endpoint, or set AZURE_BATCH_ENDPOINT, to what the "
-                "portal shows, such as https://myaccount.westeurope.batch.azure.com"
-            )
-        proof = credential(
+        return target_of(
+            job_id,
+            endpoint=self.account_endpoint or endpoint,
             auth_mode=self.auth_mode,
-            endpoint=endpoint,
             account_name=self.account_name,
             key_file=self.account_key_file,
         )
-        return Target(job_id, endpoint, proof)
+
+
+def target_of(
+    job_id: str,
+    *,
+    endpoint: str | None,
+    auth_mode: str | None,
+    account_name: str | None,
+    key_file: Path | None,
+) -> Target:
+    """A job, where it is, and who we are.
+
+    Raises:
+        SettingsError: if the endpoint is missing.
+        BulkSubmitError: if there is no credential.
+    """
+    if not endpoint:
+        raise SettingsError(
+            "no endpoint: give --account-endpoint, or set AZURE_BATCH_ENDPOINT, to what the "
+            "portal shows, such as https://myaccount.westeurope.batch.azure.com"
+        )
+    proof = credential(
+        auth_mode=auth_mode, endpoint=endpoint, account_name=account_name, key_file=key_file
+    )
+    return Target(job_id, endpoint, proof)
 
 
 def run_flags(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the flags of a run; it is called with one argument each."""
-    for flag in reversed(_OPTIONS):
+    return _with(_OPTIONS, command)
+
+
+def account_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags that say which account; it is called with one argument each."""
+    return _with(_ACCOUNT, command)
+
+
+def shown_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the flags that say what is shown; it is called with one argument each."""
+    return _with(_SHOWN, command)
+
+
+def _with(flags: Sequence[Callable[[Any], Any]], command: Callable[..., Any]) -> Callable[..., Any]:
+    for flag in reversed(flags):
         command = flag(command)
     return command

@@ -112,7 +112,7 @@ async def _run(
     error: Exception | None = None
     with ExitStack() as closing:
         try:
-            async with signals.heeded(), begin(_observer(screen, output, closing)) as outcomes:
+            async with signals.heeded(), begin(observer_of(screen, output, closing)) as outcomes:
                 signals.outcomes = outcomes
                 if output.lasting:
                     _introduce(outcomes.run, screen)
@@ -164,7 +164,12 @@ def print_report(report: Report, output: Output) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _observer(screen: Screen, output: Output, closing: ExitStack) -> Observer:
+def observer_of(screen: Screen, output: Output, closing: ExitStack) -> Observer:
+    """Tells the screen, and the log file if there is one.
+
+    Raises:
+        OutputError: if the log file cannot be written.
+    """
     if output.log_file is None:
         return screen
     from bulksubmit.observe.log import log_to  # noqa: PLC0415 - structlog: 45 ms and 5 MB

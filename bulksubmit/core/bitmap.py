@@ -49,6 +49,14 @@ class Bitmap:
                     bits[whole_to] |= (1 << ((place + length) & 7)) - 1
             first += length
 
+    def remove(self, others: "Bitmap") -> None:
+        """Remove all ordinals of another set."""
+        for number, bits in others._blocks.items():  # noqa: SLF001 - of its own kind
+            if number in self._blocks:
+                ours = int.from_bytes(self._blocks[number], "little")
+                left = ours & ~int.from_bytes(bits, "little")
+                self._changing(number)[:] = left.to_bytes(_BLOCK_BYTES, "little")
+
     def __contains__(self, ordinal: object) -> bool:
         assert isinstance(ordinal, int)
         number, place = divmod(ordinal, BLOCK)

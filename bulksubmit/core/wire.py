@@ -101,6 +101,36 @@ class TaskRange:
         return tuple(query)
 
 
+@dataclass(frozen=True, slots=True)
+class TaskSpan:
+    """A stretch of the whole list: see core.spans. IDs are compared without regard to case.
+
+    Attributes:
+        low: The least ID, itself included; None for no bound.
+        high: What all IDs are less than; None for no bound.
+        fields: As in TaskRange.
+        page_max: As in TaskRange.
+    """
+
+    low: str | None
+    high: str | None
+    fields: tuple[str, ...] | None
+    page_max: int
+
+    @property
+    def query(self) -> tuple[tuple[str, str], ...]:
+        """The stretch as a query's names and values, not encoded."""
+        bounds = [
+            f"id {word} {_odata(bound)}"
+            for word, bound in (("ge", self.low), ("lt", self.high))
+            if bound is not None
+        ]
+        query = [("$filter", " and ".join(bounds))] if bounds else []
+        if self.fields is not None:
+            query.append(("$select", ",".join(self.fields)))
+        return (*query, ("maxresults", str(self.page_max)))
+
+
 def _odata(text: str) -> str:
     """A string in a ``$filter``."""
     return "'" + text.replace("'", "''") + "'"

@@ -40,6 +40,7 @@ class ExitCode(IntEnum):
     UNSETTLED = 5  # Stopped with tasks unsettled.
     REJECTED = 6  # Every task settled, some rejected.
     JOB_CLOSED = 7  # The job is completed, terminating or deleting.
+    DIFFERENT = 8  # The job does not hold what the source does.
     INTERRUPTED = 130
     TERMINATED = 143
 

@@ -36,6 +36,17 @@ class Jobs(Protocol):
 async def preflight(jobs: Jobs, *, retry_timeout_s: float, random: Random) -> Job:
     """Get the job, patiently, and see that it takes tasks.
 
+    Args and errors are those of find_job().
+
+    Raises:
+        ServiceRefused: also if the job takes no more tasks.
+    """
+    return _open(await find_job(jobs, retry_timeout_s=retry_timeout_s, random=random))
+
+
+async def find_job(jobs: Jobs, *, retry_timeout_s: float, random: Random) -> Job:
+    """Get the job, patiently, in whatever state it is.
+
     Args:
         jobs: The transport.
         retry_timeout_s: How long answers that are of no use (throttled, a gateway's 502) are
@@ -43,8 +54,7 @@ async def preflight(jobs: Jobs, *, retry_timeout_s: float, random: Random) -> Jo
         random: For the jitter between two tries.
 
     Raises:
-        ServiceRefused: at once, if the job does not exist or takes no more tasks, or if we may
-            not ask.
+        ServiceRefused: at once, if the job does not exist, or if we may not ask.
         ServiceUnreachable: if there was no usable answer in time.
     """
     started_s = anyio.current_time()
@@ -56,7 +66,7 @@ async def preflight(jobs: Jobs, *, retry_timeout_s: float, random: Random) -> Jo
         with anyio.move_on_after(left_s):
             answer = await jobs.get_job()
             if isinstance(answer, Job):
-                return _open(answer)
+                return answer
             last = answer
         if last.answered:
             heard, patience_s = True, retry_timeout_s

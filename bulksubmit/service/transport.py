@@ -26,6 +26,7 @@ from bulksubmit.core.wire import (
     ListedTask,
     TaskPage,
     TaskRange,
+    TaskSpan,
     encode_collection,
     encode_job_patch,
 )
@@ -213,7 +214,7 @@ class Transport:
         return await self._ask(_Request(patch, str(uuid.uuid4()), body), done_in)
 
     async def list_tasks(
-        self, link: str | None = None, *, within: TaskRange | None = None
+        self, link: str | None = None, *, within: TaskRange | TaskSpan | None = None
     ) -> TaskPage | Unavailable:
         """Get a page of the job's tasks.
 

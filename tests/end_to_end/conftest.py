@@ -5,6 +5,7 @@ import pytest
 from bulksubmit.core import backoff, reconciler
 from bulksubmit.core.backoff import Backoff
 from bulksubmit.service import jobs
+from bulksubmit.verify import census
 
 # Backoff beyond this shows nothing more; an unlucky last task would wait 3 s.
 CAP_S = 0.2
@@ -22,3 +23,4 @@ def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
         usual: Backoff = getattr(backoff, name)
         hurried = Backoff(usual.base_s / 10, min(CAP_S, usual.cap_s / 10))
         monkeypatch.setattr(reconciler, name, hurried)
+        monkeypatch.setattr(census, name, hurried, raising=False)

@@ -311,6 +311,7 @@ async def test_emulator_and_submit(source: Path) -> None:
     [
         ("submit", ["AZURE_BATCH_ACCESS_KEY", "AZURE_BATCH_ACCOUNT", "AZURE_BATCH_ENDPOINT"]),
         ("submit", ["AZURE_BATCH_AUTH_MODE", "BULKSUBMIT_STATE_DIR", "BULKSUBMIT_MAX_REJECTS"]),
+        ("verify", ["AZURE_BATCH_ACCESS_KEY", "AZURE_BATCH_ENDPOINT", "TMPDIR"]),
         ("emulator", ["AZURE_BATCH_ACCESS_KEY"]),
     ],
 )

@@ -80,3 +80,21 @@ def test_only_numbers_are_ordinals() -> None:
     """Asking for anything else is a programmer's error."""
     with pytest.raises(AssertionError):
         assert "t1" not in Bitmap()
+
+
+@given(st.sets(st.integers(0, 3 * BLOCK)), st.sets(st.integers(0, 3 * BLOCK)))
+def test_what_is_removed_is_out(ones: set[int], others: set[int]) -> None:
+    """
+    Without another set, it holds what that does not.
+    """
+    bitmap, without = Bitmap(), Bitmap()
+    for ordinal in ones:
+        bitmap.add(ordinal)
+    for ordinal in others:
+        without.add(ordinal)
+
+    bitmap.remove(without)
+
+    assert len(bitmap) == len(ones - others)
+    assert all(ordinal in bitmap for ordinal in ones - others)
+    assert not any(ordinal in bitmap for ordinal in others)

@@ -7,7 +7,14 @@ from aioresponses import aioresponses
 from yarl import URL
 
 from bulksubmit.core.sharedkey import signature, string_to_sign
-from bulksubmit.core.wire import ListedTask, TaskPage, TaskRange, WireError, decode_task_page
+from bulksubmit.core.wire import (
+    ListedTask,
+    TaskPage,
+    TaskRange,
+    TaskSpan,
+    WireError,
+    decode_task_page,
+)
 from bulksubmit.errors import Refusal, ServiceRefused
 from bulksubmit.service.replies import Unavailable, task_in
 from tests.service.helpers import (
@@ -73,6 +80,18 @@ def test_a_range_of_everything_selects_nothing() -> None:
     query = TaskRange("o'clock", "z", None, 1000).query
 
     assert query == (("$filter", "id ge 'o''clock' and id le 'z'"), ("maxresults", "1000"))
+
+
+def test_a_stretch_may_have_no_bounds() -> None:
+    """
+    Of a stretch, the lower bound belongs to it, and the upper one not; without any, there is no
+    filter.
+    """
+    first, middle = TaskSpan(None, "b", ("id",), 7), TaskSpan("b", "c", None, 7)
+
+    assert first.query == (("$filter", "id lt 'b'"), ("$select", "id"), ("maxresults", "7"))
+    assert middle.query == (("$filter", "id ge 'b' and id lt 'c'"), ("maxresults", "7"))
+    assert TaskSpan(None, None, None, 7).query == (("maxresults", "7"),)
 
 
 async def test_a_task_is_got_by_its_id() -> None:

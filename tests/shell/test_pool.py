@@ -15,7 +15,7 @@ from bulksubmit.errors import NotConverged, Refusal, ServiceRefused
 from bulksubmit.observe.causes import Asked
 from bulksubmit.observe.speed import Speed
 from bulksubmit.pool import Pool, Record, Signal
-from bulksubmit.verify import TaskReader
+from bulksubmit.readback import TaskReader
 from tests.core.helpers import answered, make_reconciler, make_tasks
 from tests.shell.doubles import FakeService, adds, exists
 from tests.virtual import START_S, run_virtual

@@ -8,8 +8,8 @@ import pytest
 
 from bulksubmit.core.model import Lost, ReadBack, Reading, Task
 from bulksubmit.core.wire import ListedTask, TaskPage, TaskRange
+from bulksubmit.readback import TaskReader, fields_sent
 from bulksubmit.service.replies import Unavailable
-from bulksubmit.verify import TaskReader, fields_sent
 from tests.core.helpers import make_task
 
 
