@@ -25,10 +25,11 @@ transport, policies and retries is not: bulksubmit has a transport of its own, w
 import inspect
 import os
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from anyio import to_thread
@@ -156,12 +157,13 @@ def _settings(
 ) -> Settings:
     if max_concurrency is not None and max_concurrency < 0:
         raise ValueError(f"max_concurrency is {max_concurrency}; it must be positive or 0")
-    if service_timeout is None:
-        service_timeout = Settings.server_timeout_s
-    at_most = Settings.concurrency_max if max_concurrency is None else max_concurrency
-    return Settings(
+    usual = Settings()
+    server_timeout_s = usual.server_timeout_s if service_timeout is None else service_timeout
+    at_most = usual.concurrency_max if max_concurrency is None else max_concurrency
+    return replace(
+        usual,
         api_version=api_version,
-        server_timeout_s=min(service_timeout, SERVER_TIMEOUT_S_MAX),
+        server_timeout_s=min(server_timeout_s, SERVER_TIMEOUT_S_MAX),
         concurrency=1 if max_concurrency == 0 else "auto",
         concurrency_max=min(max(at_most, 1), CONCURRENCY_MAX),
         # The SDK has no such bound, and the failures are told by its exception, in no file.
@@ -178,9 +180,8 @@ def _settings(
 def _reached_by(client: Any) -> tuple[str, AnyCredential, str]:
     """The endpoint that a client talks to, its credential, and its api-version.
 
-    A client has no public way to tell them. Its ``_config`` is that of every client which the
-    Azure SDK generates, and azure-core's own documentation relies on it; the tests hold it against
-    azure-batch 15.0 and 15.1.
+    A client has no public way to tell them. Its ``_config`` is private, but that of every client
+    which the Azure SDK generates; tests hold it against azure-batch 15.0 and 15.1.
     """
     config = getattr(client, "_config", None)
     found = [getattr(config, name, None) for name in ("endpoint", "credential", "api_version")]
@@ -230,7 +231,7 @@ class _InThread:
     async def close(self) -> None:
         """It is the client's."""
 
-    async def __aenter__(self) -> "_InThread":
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -252,16 +253,16 @@ def _given(
     job_url: str,
 ) -> Any:
     """The SDK's result, or its exception."""
-    from azure.batch import models  # noqa: PLC0415 - whoever has a client has it
+    from azure.batch import models as installed  # noqa: PLC0415 - whoever has a client has it
 
-    # The first names are those of 15.1, the second those of the betas before.
-    made: Any = getattr(models, "BatchCreateTaskCollectionResult", None) or getattr(
-        models, "BatchTaskAddCollectionResult", None
-    )
-    result: Any = getattr(models, "BatchTaskCreateResult", None) or getattr(
-        models, "BatchTaskAddResult", None
-    )
-    added, failed, pending = [], [], []
+    models: Any = installed
+    if hasattr(models, "BatchTaskCreateResult"):
+        made, result = models.BatchCreateTaskCollectionResult, models.BatchTaskCreateResult
+    else:  # Of the betas before 15.1.
+        made, result = models.BatchTaskAddCollectionResult, models.BatchTaskAddResult
+    added: list[Any] = []
+    failed: list[Any] = []
+    pending: list[TaskSpec] = []
     for ordinal, task in enumerate(tasks):
         outcome = outcomes.get(ordinal)
         if outcome is None or outcome.verdict is Verdict.ABANDONED:
