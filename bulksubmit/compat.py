@@ -46,7 +46,7 @@ from bulksubmit.service.endpoint import parse_endpoint
 from bulksubmit.settings import CONCURRENCY_MAX, SERVER_TIMEOUT_S_MAX, RejectsBound, Settings
 
 if TYPE_CHECKING:
-    from azure.core.credentials import AccessToken
+    from azure.core.credentials import AccessTokenInfo, TokenRequestOptions
     from azure.core.exceptions import AzureError
 
 _TASK_EXISTS = "TaskExists"
@@ -87,7 +87,7 @@ def create_tasks(
             ``failure_tasks`` are the results of those that failed, ``pending_tasks`` those without
             a result, ``errors`` has what cut it off, as azure-core's exception where there is one.
         TypeError: if it is not such a client, or has a credential of another kind.
-        ValueError: if max_concurrency is negative.
+        ValueError: if max_concurrency is negative, or service_timeout is not positive.
     """
     if inspect.iscoroutinefunction(getattr(client, "close", None)):
         raise TypeError(
@@ -157,6 +157,8 @@ def _settings(
 ) -> Settings:
     if max_concurrency is not None and max_concurrency < 0:
         raise ValueError(f"max_concurrency is {max_concurrency}; it must be positive or 0")
+    if service_timeout is not None and service_timeout < 1:
+        raise ValueError(f"service_timeout is {service_timeout}; it must be at least 1, in seconds")
     usual = Settings()
     server_timeout_s = usual.server_timeout_s if service_timeout is None else service_timeout
     at_most = usual.concurrency_max if max_concurrency is None else max_concurrency
@@ -220,12 +222,15 @@ class _InThread:
     def __init__(self, credential: Any) -> None:
         self._credential = credential
 
-    async def get_token(self, *scopes: str, **options: Any) -> "AccessToken":
-        """See AsyncTokenCredential."""
-        ask = self._credential.get_token
-        token: AccessToken = await to_thread.run_sync(
-            partial(ask, *scopes, **options), abandon_on_cancel=True
-        )
+    async def get_token_info(
+        self, *scopes: str, options: "TokenRequestOptions | None" = None
+    ) -> "AccessTokenInfo":
+        """See AsyncSupportsTokenInfo."""
+        if hasattr(self._credential, "get_token_info"):
+            ask = partial(self._credential.get_token_info, *scopes, options=options)
+        else:  # What it gives has the two fields that count.
+            ask = partial(self._credential.get_token, *scopes, **(options or {}))
+        token: AccessTokenInfo = await to_thread.run_sync(ask, abandon_on_cancel=True)
         return token
 
     async def close(self) -> None:
