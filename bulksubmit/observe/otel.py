@@ -7,7 +7,7 @@
 | ``bulksubmit.tasks.unsettled`` | gauge, ``{task}`` | | read, and not settled |
 | ``bulksubmit.requests`` | counter, ``{request}`` | as below | |
 | ``bulksubmit.request.duration`` | histogram, ``s`` | as below | |
-| ``bulksubmit.request.body.size`` | histogram, ``By`` | ``bulksubmit.operation`` | of collections |
+| ``bulksubmit.sent`` | counter, ``By`` | | the bodies of collections |
 | ``bulksubmit.in_flight`` | gauge, ``{request}`` | | that await their reply |
 | ``bulksubmit.limit`` | gauge, ``{request}`` | | how many may |
 | ``bulksubmit.holds`` | counter, ``{hold}`` | | times that all sending was held back |
@@ -23,6 +23,10 @@ semantic conventions' attributes for HTTP, the two request IDs as azure-core nam
 ``bulksubmit.tasks``, ``bulksubmit.tasks.resent``. It is a child of the span in which the run was
 begun. A span holds no credential and nothing of a task's content; the URL of a request for one
 task ends with the task's ID.
+
+To count with the SDK takes about 7 µs, and a request of 100 tasks 1,000 in all. So what is counted is
+handed on once a second, with Progressed, and nothing but how long it took with each request. Of a
+request that is not sampled, no span is filled in.
 """
 
 import time
@@ -44,7 +48,7 @@ from bulksubmit.errors import SettingsError
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter, MeterProvider
-    from opentelemetry.trace import Tracer, TracerProvider
+    from opentelemetry.trace import Span, Tracer, TracerProvider
 
 _Attributes = dict[str, str | int]
 
@@ -54,7 +58,6 @@ _ERROR_STATUS_MIN = 400
 # The semantic conventions' advice for http.client.request.duration, and up to what a request to
 # the service may take.
 _DURATIONS_S = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10, 30, 60)
-_SIZES_BYTES = (1e3, 1e4, 2.5e4, 5e4, 1e5, 2.5e5, 5e5, 1e6)  # The service takes 1 MiB.
 
 
 def observer(
@@ -100,6 +103,9 @@ class _Metrics:
     def __init__(self, meter: "Meter", common: _Attributes) -> None:
         self._common = common
         self._before: dict[str, Progressed] = {}  # By run: what was told of it last.
+        # Since then: requests by their attributes, tasks sent again, bytes sent.
+        self._requests_since: dict[tuple[object, ...], tuple[_Attributes, list[int]]] = {}
+        self._resent_since = self._sent_since = 0
         self._settled = meter.create_counter("bulksubmit.tasks.settled", "{task}")
         self._resent = meter.create_counter("bulksubmit.tasks.resent", "{task}")
         self._unsettled = meter.create_gauge("bulksubmit.tasks.unsettled", "{task}")
@@ -109,11 +115,7 @@ class _Metrics:
             "s",
             explicit_bucket_boundaries_advisory=_DURATIONS_S,
         )
-        self._size_bytes = meter.create_histogram(
-            "bulksubmit.request.body.size",
-            "By",
-            explicit_bucket_boundaries_advisory=_SIZES_BYTES,
-        )
+        self._sent = meter.create_counter("bulksubmit.sent", "By")
         self._in_flight = meter.create_gauge("bulksubmit.in_flight", "{request}")
         self._limit = meter.create_gauge("bulksubmit.limit", "{request}")
         self._holds = meter.create_counter("bulksubmit.holds", "{hold}")
@@ -134,16 +136,24 @@ class _Metrics:
 
     def _request(self, ended: RequestEnded) -> None:
         attributes = self._common | _of_request(ended)
-        self._requests.add(1, attributes)
         self._duration_s.record(ended.latency_s, attributes)
+        key = (ended.operation, ended.reply, ended.status, attributes["server.address"])
+        self._requests_since.setdefault(key, (attributes, [0]))[1][0] += 1
         if ended.attempt:
-            operation: _Attributes = {"bulksubmit.operation": ended.operation}
-            self._size_bytes.record(ended.bytes_sent, self._common | operation)
-        if ended.resent:
-            self._resent.add(ended.resent, self._common)
+            self._resent_since += ended.resent
+            self._sent_since += ended.bytes_sent
+
+    def _flush(self) -> None:
+        for attributes, (count,) in self._requests_since.values():
+            self._requests.add(count, attributes)
+        self._resent.add(self._resent_since, self._common)
+        self._sent.add(self._sent_since, self._common)
+        self._requests_since.clear()
+        self._resent_since = self._sent_since = 0
 
     def _progress(self, now: Progressed) -> None:
         """What was settled since the event before; the first one has what earlier processes did."""
+        self._flush()
         before = self._before.get(now.run_id, now)
         for verdict in ("added", "existed", "rejected"):
             if newly := getattr(now, verdict) - getattr(before, verdict):
@@ -169,8 +179,22 @@ class _Spans:
 
     def __call__(self, ended: RequestEnded) -> None:
         ended_ns = time.time_ns()
-        attributes = self._common | _of_request(ended)
-        attributes |= {
+        attributes = _of_request(ended)
+        span = self._tracer.start_span(
+            f"{ended.method} {ended.operation}",
+            kind=self._kind,
+            attributes=attributes,
+            start_time=ended_ns - round(ended.latency_s * 1e9),
+        )
+        if span.is_recording():
+            self._fill_in(span, ended)
+            if "error.type" in attributes:
+                # Its beginning only, a code or a kind: the service's words might quote a task.
+                span.set_status(self._error, (ended.reason or "").partition(":")[0])
+        span.end(ended_ns)
+
+    def _fill_in(self, span: "Span", ended: RequestEnded) -> None:
+        attributes = self._common | {
             "url.full": ended.url,
             "az.client_request_id": ended.client_request_id,
             "bulksubmit.tasks": ended.tasks,
@@ -181,16 +205,7 @@ class _Spans:
             attributes["bulksubmit.attempt"] = ended.attempt
             attributes["bulksubmit.tasks.resent"] = ended.resent
             attributes["http.request.body.size"] = ended.bytes_sent
-        span = self._tracer.start_span(
-            f"{ended.method} {ended.operation}",
-            kind=self._kind,
-            attributes=attributes,
-            start_time=ended_ns - round(ended.latency_s * 1e9),
-        )
-        if "error.type" in attributes:
-            # Its beginning only, a code or a kind: the service's own words might quote a task.
-            span.set_status(self._error, (ended.reason or "").partition(":")[0])
-        span.end(ended_ns)
+        span.set_attributes(attributes)
 
 
 def _of_request(ended: RequestEnded) -> _Attributes:

@@ -184,13 +184,16 @@ def test_a_request_without_an_answer_has_no_id_of_the_service(collected: Collect
 
 def test_requests_are_counted_and_timed(collected: Collected) -> None:
     """
-    By operation, reply and status; how long they took, and how large the collections were.
+    By operation, reply and status; how long they took, and how many bytes were sent.
     """
     tell = observer(**collected.options)
     for _ in range(3):
         tell(ended())
     tell(ended(status=429, reply="throttled", reason="429", resent=40))
     tell(ended(operation="get_job", method="GET", attempt=0, tasks=0, bytes_sent=0))
+    tell(progressed())
+    tell(ended())
+    tell(progressed(ended=True))
 
     metrics = collected.metrics()
     requests = {
@@ -198,15 +201,14 @@ def test_requests_are_counted_and_timed(collected: Collected) -> None:
         for key, point in metrics["bulksubmit.requests"].items()
     }
     assert requests == {
-        ("add_task_collection", "answered"): 3,
+        ("add_task_collection", "answered"): 4,
         ("add_task_collection", "throttled"): 1,
         ("get_job", "answered"): 1,
     }
     durations = metrics["bulksubmit.request.duration"]
     assert durations.keys() == metrics["bulksubmit.requests"].keys()
-    assert sum(point.sum for point in durations.values()) == pytest.approx(5 * 0.25)
-    (sizes,) = metrics["bulksubmit.request.body.size"].values()
-    assert (sizes.count, sizes.sum) == (4, 20_000)
+    assert sum(point.sum for point in durations.values()) == pytest.approx(6 * 0.25)
+    assert collected.sums("bulksubmit.sent") == {"": 25_000}
     assert collected.sums("bulksubmit.tasks.resent") == {"": 40}
 
 
