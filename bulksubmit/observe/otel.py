@@ -24,8 +24,8 @@ semantic conventions' attributes for HTTP, the two request IDs as azure-core nam
 begun. A span holds no credential and nothing of a task's content; the URL of a request for one
 task ends with the task's ID.
 
-To count with the SDK takes about 7 µs, and a request of 100 tasks 1,000 in all. So what is counted is
-handed on once a second, with Progressed, and nothing but how long it took with each request. Of a
+To count with the SDK takes about 7 µs, and a request of 100 tasks 1,000 in all. So what is counted
+is handed on once a second, with Progressed, and nothing but its duration with each request. Of a
 request that is not sampled, no span is filled in.
 """
 
