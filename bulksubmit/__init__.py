@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from bulksubmit.core.events import Event, Observer
+from bulksubmit.core.events import Observer
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import (
     BulkSubmitError,
@@ -22,7 +22,7 @@ from bulksubmit.observe.report import Report
 from bulksubmit.settings import RejectsBound, Settings
 
 if TYPE_CHECKING:
-    from bulksubmit.api import resume, stream, submit
+    from bulksubmit.api import resume, stream, submit, submit_sync
     from bulksubmit.consumer import Outcomes
     from bulksubmit.producer.spec import SourceSpec
     from bulksubmit.service.auth import EntraToken, SharedKey
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 __all__ = [
     "BulkSubmitError",
     "EntraToken",
-    "Event",
     "JournalError",
     "JournalMismatch",
     "NotConverged",
@@ -53,6 +52,7 @@ __all__ = [
     "resume",
     "stream",
     "submit",
+    "submit_sync",
 ]
 
 # These bring aiohttp along, 130 ms of it, which ``bulksubmit --help`` need not wait for.
@@ -64,6 +64,7 @@ _IMPORTED_WHEN_USED = {
     "resume": "bulksubmit.api",
     "stream": "bulksubmit.api",
     "submit": "bulksubmit.api",
+    "submit_sync": "bulksubmit.api",
 }
 
 

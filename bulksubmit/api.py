@@ -1,4 +1,4 @@
-"""The library's calls: stream(), resume() and submit()."""
+"""The library's calls: stream(), resume(), submit() and submit_sync()."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, closing
@@ -13,6 +13,7 @@ from bulksubmit.core.events import Event, Noted, Observer
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.core.taskspec import explain_id
 from bulksubmit.errors import JournalMismatch, SettingsError
+from bulksubmit.loop import loop_runs, run_async
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source
 from bulksubmit.producer.source import AnySource, Source
@@ -221,6 +222,54 @@ async def submit(
     ) as outcomes:
         await outcomes.drain()
     return outcomes.report
+
+
+def submit_sync(
+    source: AnySource,
+    *,
+    job_id: str,
+    endpoint: str,
+    credential: AnyCredential,
+    settings: Settings | None = None,
+    observer: Observer | None = None,
+) -> Report:
+    """Submit every task of a source to a job, from a program that has no event loop.
+
+    Args, result and errors are those of submit(). The first Ctrl-C stops the run in order, as
+    leaving stream() does, and is raised as KeyboardInterrupt when all is saved; a second one does
+    not wait for the answers in flight. Either way the run of a file can be resumed.
+
+    Raises:
+        RuntimeError: if a loop runs in this thread, as in a notebook: there it is
+            ``await submit(...)``.
+    """
+    if loop_runs():
+        raise RuntimeError(
+            "an event loop runs here already, as it does in a notebook and in async functions: "
+            "write await submit(...) instead of submit_sync(...)"
+        )
+    begun: Run | None = None
+
+    async def flood() -> Report:
+        nonlocal begun
+        async with stream(
+            source,
+            job_id=job_id,
+            endpoint=endpoint,
+            credential=credential,
+            settings=settings,
+            observer=observer,
+        ) as outcomes:
+            begun = outcomes.run
+            await outcomes.drain()
+        return outcomes.report
+
+    try:
+        return run_async(flood)
+    except KeyboardInterrupt as interrupt:
+        if begun and begun.journal.path:
+            interrupt.add_note(f"to go on: bulksubmit runs resume {begun.run_id}")
+        raise
 
 
 class _Telling:

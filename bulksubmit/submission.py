@@ -30,7 +30,7 @@ from bulksubmit.errors import (
 from bulksubmit.intake import Intake
 from bulksubmit.observe.causes import Asked
 from bulksubmit.observe.files import Files
-from bulksubmit.observe.progress import Progress
+from bulksubmit.observe.progress import Progress, progressed
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.observe.speed import Speed
 from bulksubmit.pool import Limit, Pool
@@ -46,6 +46,8 @@ LISTS_AHEAD = 64
 
 # A commit that no answer brings along: at the end of a volley, or while all is held back.
 IDLE_COMMIT_S = 0.5
+
+PROGRESS_S = 1.0  # From one Progressed to the next, at least.
 
 # How long the job is tried to be changed before and after the run.
 JOB_PATIENCE_S = 60.0
@@ -202,6 +204,7 @@ class Submission:
     async def run(self) -> None:
         """From the first look at the job to the last outcome."""
         try:
+            self._observer(progressed(self.progress, ended=False))
             if not self._tally.counts.converged:
                 await self._submit()
         except Exception as error:  # noqa: BLE001 - the consumer gets it, after the outcomes
@@ -215,6 +218,7 @@ class Submission:
             if isinstance(self._error, BulkSubmitError):
                 self._error.report = self._ended
             self._to_consumer.close()
+            self._observer(progressed(self.progress, ended=True))
 
     def _ways_on(self, error: SourceError) -> str | None:
         counts = self._tally.counts
@@ -326,14 +330,20 @@ class Submission:
         return self._reconciler.fresh < volley and (fits or not waiting_bytes)
 
     async def _keep_time(self) -> None:
-        """Commit what no later answer brings along, and stop when the time is over."""
-        ends_s = anyio.current_time() + (self._settings.max_duration_s or math.inf)
+        """Commit what no later answer brings along, tell how far it is, stop when time is over."""
+        now_s = anyio.current_time()
+        ends_s = now_s + (self._settings.max_duration_s or math.inf)
+        tells_s = now_s + PROGRESS_S
         while True:
-            await anyio.sleep(max(0.0, min(IDLE_COMMIT_S, ends_s - anyio.current_time())))
-            if anyio.current_time() >= ends_s:
+            await anyio.sleep(max(0.0, min(IDLE_COMMIT_S, ends_s - now_s)))
+            now_s = anyio.current_time()
+            if now_s >= ends_s:
                 self.stop(NotConverged(f"{self._settings.max_duration_s:g} s are over"))
                 return
             self._commit_if_due()
+            if now_s >= tells_s:
+                self._observer(progressed(self.progress, ended=False))
+                tells_s = now_s + PROGRESS_S
 
     async def _hand_over(self, outcomes: list[Outcome], handed_over: anyio.Event) -> None:
         await self._deliver(outcomes)

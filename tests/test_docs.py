@@ -7,10 +7,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
+from typing import get_args
 
 import orjson
 import pytest
+
+from bulksubmit.core.events import Event
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
@@ -227,7 +231,7 @@ def test_library_snippet(shell: dict[str, str], tmp_path: Path) -> None:
     """
     The library example runs as it stands.
     """
-    snippet, _ = blocks("python")
+    snippet = blocks("python")[0]
 
     done = subprocess.run(
         [sys.executable, "-c", snippet],
@@ -242,11 +246,63 @@ def test_library_snippet(shell: dict[str, str], tmp_path: Path) -> None:
     assert done.stdout == "2 added, 0 rejected\n"
 
 
+def test_observer_and_compat_snippets(shell: dict[str, str], tmp_path: Path) -> None:
+    """
+    The observer of the README is told how far a run is; its create_tasks takes the client's place.
+    """
+    _, observing, compat, _ = blocks("python")
+    script = f"""
+import os
+from azure.batch import BatchClient, models
+from azure.core.credentials import AzureNamedKeyCredential
+
+key = AzureNamedKeyCredential("myaccount", os.environ["AZURE_BATCH_ACCESS_KEY"])
+client = BatchClient(os.environ["AZURE_BATCH_ENDPOINT"], key)
+tasks = [models.BatchTaskCreateContent(id=f"t{{n}}", command_line="true") for n in range(3)]
+{compat}
+print(len(result["value"]))
+{observing}
+from bulksubmit import SharedKey, submit_sync
+submit_sync(
+    [{{"id": "one-more", "commandLine": "true"}}],
+    job_id="night-1",
+    endpoint=os.environ["AZURE_BATCH_ENDPOINT"],
+    credential=SharedKey("myaccount", os.environ["AZURE_BATCH_ACCESS_KEY"]),
+    observer=observe,
+)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        env=shell,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    first, *_, last = done.stdout.splitlines()
+    assert first == "3"
+    assert last.startswith("1 of 1, ")
+
+
+@pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__name__)
+def test_events_are_as_documented(kind: type[Event]) -> None:
+    """
+    Each event is in the table, with the fields that it has, in order; none else is.
+    """
+    rows = re.findall(r"^\| `([A-Z]\w+)` \| [^|`]+ \|([^|]*)\|$", README, flags=re.MULTILINE)
+    documented = {name: re.findall(r"`(\w+)`", names) for name, names in rows}
+
+    assert documented[kind.__name__] == [field.name for field in fields(kind)]
+    assert len(documented) == len(get_args(Event))
+
+
 def test_fixture_snippet(tmp_path: Path) -> None:
     """
     The example of the fixture is a test that passes, with the official client.
     """
-    _, snippet = blocks("python")
+    snippet = blocks("python")[-1]
     (tmp_path / "test_theirs.py").write_text(snippet)
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--strict-markers"]
 

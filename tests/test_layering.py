@@ -46,7 +46,7 @@ ROOMS = {
     "service": May("core errors", "aiohttp anyio azure yarl"),
     # Looks up what exists, by any lister.
     "readback": May("core service", "msgspec"),
-    "observe": May("core errors", "orjson structlog"),
+    "observe": May("core errors", "opentelemetry orjson structlog"),
     # Remembers, and waits for nothing.
     "database": May("errors", "filelock"),
     "journal": May("core database errors", "xxhash"),
@@ -63,19 +63,24 @@ ROOMS = {
     ),
     # What the consumer of a run holds.
     "consumer": May("core errors observe runs submission", "anyio"),
+    # Runs what waits, for whoever has no loop.
+    "loop": May("", "anyio uvloop"),
     # The calls: names a source, a service and a run, and leaves the rest to the submission.
     "api": May(
-        "consumer core errors observe producer runs service settings submission", "anyio azure"
+        "consumer core errors loop observe producer runs service settings submission",
+        "anyio azure",
     ),
+    # `create_tasks` of azure-batch, for the users of its clients.
+    "compat": May("api core errors loop observe producer service settings", "anyio azure"),
     # The public names.
     "__init__": May("api consumer core errors observe producer service settings"),
     # Plays the service: knows the wire, never the engine. Only cli/ (and tests/ and
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
-        "__init__ api consumer core database emulator errors journal observe producer runs service "
-        "settings submission verify",
-        "anyio click orjson uvloop",
+        "__init__ api consumer core database emulator errors journal loop observe producer runs "
+        "service settings submission verify",
+        "anyio click orjson",
     ),
     "__main__": May("cli"),
 }

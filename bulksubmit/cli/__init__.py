@@ -5,9 +5,10 @@ import os
 import re
 import signal
 import sys
-from typing import Any
 
 import click
+
+from bulksubmit.loop import run_async as run_async
 
 KEY_VARIABLE = "AZURE_BATCH_ACCESS_KEY"  # As users of az know it; never a flag.
 
@@ -95,16 +96,3 @@ def _open_standard_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for good
-
-
-def run_async(function: Any, *args: Any) -> Any:
-    """Run an async function on the quickest event loop there is."""
-    import anyio  # noqa: PLC0415 - as the commands themselves
-
-    try:
-        import uvloop  # noqa: F401, PLC0415 - only to see whether it is there
-    except ImportError:
-        options = {}
-    else:
-        options = {"use_uvloop": True}
-    return anyio.run(function, *args, backend_options=options)

@@ -4,7 +4,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -165,13 +165,29 @@ def print_report(report: Report, output: Output) -> None:
 
 
 def observer_of(screen: Screen, output: Output, closing: ExitStack) -> Observer:
-    """Tells the screen, and the log file if there is one.
+    """Tells the screen, the log file if there is one, and OpenTelemetry if it is loaded.
 
     Raises:
         OutputError: if the log file cannot be written.
     """
+    observers: list[Observer] = [screen, *_log(output, closing)]
+    # Whoever starts us by opentelemetry-instrument has loaded the SDK before us.
+    if "opentelemetry.sdk" in sys.modules:
+        from bulksubmit.observe.otel import observer  # noqa: PLC0415 - an extra
+
+        observers.append(observer())
+
+    def observe(event: Event, /) -> None:
+        for each in observers:
+            each(event)
+
+    return observe if len(observers) > 1 else screen
+
+
+def _log(output: Output, closing: ExitStack) -> Iterator[Observer]:
+    """The log, if there is to be one."""
     if output.log_file is None:
-        return screen
+        return
     from bulksubmit.observe.log import log_to  # noqa: PLC0415 - structlog: 45 ms and 5 MB
 
     try:
@@ -183,13 +199,12 @@ def observer_of(screen: Screen, output: Output, closing: ExitStack) -> Observer:
     path, log = output.log_file, log_to(file, as_json=output.log_as_json)
 
     def observe(event: Event, /) -> None:
-        screen(event)
         try:
             log(event)
         except OSError as error:
             raise _no_log(path, error) from error
 
-    return observe
+    yield observe
 
 
 def _no_log(path: Path, error: OSError) -> OutputError:

@@ -1,4 +1,8 @@
-"""What observers are told: plain values, in the order in which they happened."""
+"""What observers are told: plain values, in the order in which they happened.
+
+An event is named by its type, and its fields are the type's; a log has the name in snake case
+(``request_ended``). Both stay as they are: programs read them.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -10,6 +14,8 @@ class RequestEnded:
 
     Attributes:
         operation: ``add_task_collection``, ``get_job``, ``list_tasks``, ``get_task``, ...
+        method: The HTTP method.
+        url: Where it went, without the query.
         attempt: The attempt's number; 0 if the request is not an attempt.
         client_request_id: Ours.
         request_id: The service's, if it answered with one.
@@ -24,6 +30,8 @@ class RequestEnded:
     """
 
     operation: str
+    method: str
+    url: str
     attempt: int
     client_request_id: str
     request_id: str | None
@@ -70,6 +78,53 @@ class LimitChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class Progressed:
+    """How far the run is: told at its start, about once a second, and at its end.
+
+    Attributes:
+        run_id: The run's.
+        job_id: The Batch job's.
+        total: Tasks read so far: the sum of added, existed, rejected, abandoned, unsettled.
+        expected: How many tasks the source holds: known at its end, estimated by its size
+            before; None if nothing can be said.
+        source_complete: The source was read to its end.
+        added: As in Report, and so are the next four. Those of a run that was resumed count what
+            earlier processes did, too.
+        existed: See Report.
+        rejected: See Report.
+        abandoned: See Report.
+        unsettled: See Report.
+        in_flight: Attempts that await their reply.
+        limit: How many may be in flight; below 1, with pauses between them. None if nothing was
+            to be sent.
+        elapsed_s: Since the start of this process's part of the run.
+        tasks_per_s: Tasks settled in it, over elapsed_s.
+        ended: True for the last one.
+    """
+
+    run_id: str
+    job_id: str
+    total: int
+    expected: int | None
+    source_complete: bool
+    added: int
+    existed: int
+    rejected: int
+    abandoned: int
+    unsettled: int
+    in_flight: int
+    limit: float | None
+    elapsed_s: float
+    tasks_per_s: float
+    ended: bool
+
+    @property
+    def settled(self) -> int:
+        """Tasks whose outcome is final."""
+        return self.added + self.existed + self.rejected
+
+
+@dataclass(frozen=True, slots=True)
 class SourceRead:
     """The source has been read to its end.
 
@@ -111,7 +166,9 @@ class Noted:
     text: str
 
 
-Event: TypeAlias = RequestEnded | Held | Resumed | LimitChanged | SourceRead | Anomaly | Noted
+Event: TypeAlias = (
+    RequestEnded | Held | Resumed | LimitChanged | Progressed | SourceRead | Anomaly | Noted
+)
 
 
 class Observer(Protocol):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bulksubmit.core.account import Place
+from bulksubmit.core.events import Progressed
 from bulksubmit.observe.causes import SHORT
 from bulksubmit.observe.report import Report, shown_limit
 from bulksubmit.observe.speed import Limited
@@ -51,6 +52,28 @@ class Progress:
             estimated = self.read.ordinal * self.bytes_total // self.bytes_read
             return max(self.report.total, estimated)
         return None
+
+
+def progressed(progress: Progress, *, ended: bool) -> Progressed:
+    """The same for observers."""
+    report = progress.report
+    return Progressed(
+        run_id=report.run_id or "",
+        job_id=report.job_id,
+        total=report.total,
+        expected=progress.expected,
+        source_complete=report.source_complete,
+        added=report.added,
+        existed=report.existed,
+        rejected=report.rejected,
+        abandoned=report.abandoned,
+        unsettled=report.unsettled,
+        in_flight=progress.in_flight,
+        limit=report.limit,
+        elapsed_s=report.elapsed_s,
+        tasks_per_s=report.tasks_per_s,
+        ended=ended,
+    )
 
 
 def progress_line(progress: Progress, width: int | None = None) -> str:

@@ -99,6 +99,11 @@ class _Operation:
     headers: dict[str, str]
     timeout: aiohttp.ClientTimeout
 
+    @property
+    def shown_url(self) -> str:
+        """The URL without its query, which may hold a page's token."""
+        return f"{self.url.origin()}{self.path}"
+
 
 @dataclass(frozen=True, slots=True)
 class _Request:
@@ -280,6 +285,8 @@ class Transport:
             self._observer(
                 RequestEnded(
                     operation=request.operation.name,
+                    method=request.operation.method,
+                    url=request.operation.shown_url,
                     attempt=request.attempt,
                     client_request_id=request.client_request_id,
                     request_id=answered.request_id if answered else None,

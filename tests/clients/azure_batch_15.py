@@ -51,7 +51,7 @@ class Sync:
 
     def pages(self, paged: Any) -> list[list[JSON]]:
         """All pages of a list."""
-        return [[_shown(each) for each in page] for page in paged.by_page()]
+        return [[shown(each) for each in page] for page in paged.by_page()]
 
 
 class Aio:
@@ -82,7 +82,7 @@ class Aio:
         """All pages of a list."""
 
         async def collect() -> list[list[JSON]]:
-            return [[_shown(each) async for each in page] async for page in paged.by_page()]
+            return [[shown(each) async for each in page] async for page in paged.by_page()]
 
         return self._runner.run(collect())
 
@@ -91,6 +91,7 @@ class Client:
     """The calls, each by the client's own method and with its own models."""
 
     def __init__(self, flavour: Sync | Aio) -> None:
+        self._flavour = flavour
         self._client: Any = flavour.client
         self._credential = flavour.credential
         self._batch: Any = None
@@ -112,7 +113,7 @@ class Client:
         self._done(self._batch.create_job(models.BatchJobCreateOptions(job)))
 
     def get_job(self, job_id: str, **options: Any) -> Any:
-        return _shown(self._done(self._batch.get_job(job_id, **_options(options))))
+        return shown(self._done(self._batch.get_job(job_id, **_options(options))))
 
     def list_jobs(self, **options: Any) -> list[list[JSON]]:
         return self._pages(self._batch.list_jobs(**_options(options)))
@@ -141,18 +142,18 @@ class Client:
         self._finish(self._batch.begin_delete_job(job_id, polling_interval=0, **given))
 
     def count_tasks(self, job_id: str) -> Any:
-        return _shown(self._done(self._batch.get_job_task_counts(job_id)))
+        return shown(self._done(self._batch.get_job_task_counts(job_id)))
 
     def add_tasks(self, job_id: str, tasks: list[JSON], parallel: int = 0) -> list[JSON]:
         made = [models.BatchTaskCreateOptions(task) for task in tasks]
         added = self._done(self._batch.create_tasks(job_id, made, max_concurrency=parallel))
-        return [*map(_shown, added.result_values)]
+        return [*map(shown, added.result_values)]
 
     def add_task(self, job_id: str, task: JSON) -> None:
         self._done(self._batch.create_task(job_id, models.BatchTaskCreateOptions(task)))
 
     def get_task(self, job_id: str, task_id: str, **options: Any) -> Any:
-        return _shown(self._done(self._batch.get_task(job_id, task_id, **_options(options))))
+        return shown(self._done(self._batch.get_task(job_id, task_id, **_options(options))))
 
     def list_tasks(self, job_id: str, **options: Any) -> list[list[JSON]]:
         return self._pages(self._batch.list_tasks(job_id, **_options(options)))
@@ -208,17 +209,19 @@ def _attributes(value: Any) -> JSON:
     return {name: getattr(value, name) for name in attribute_list(value)}
 
 
-def _shown(model: Any) -> Any:
+def shown(model: Any) -> Any:
+    """A model as the wire has it."""
     unset_in(model, _attributes)  # It reads an answer's values when they are asked for.
     return {name: value for name, value in model.as_dict().items() if name != "odata.metadata"}
 
 
-def _tell(error: Exception) -> JSON:
+def tell(error: Exception) -> JSON:
+    """See ``answer_calls``."""
     if isinstance(error, models.CreateTasksError):
         return {
-            "failed": [_shown(each) for each in error.failure_tasks],
+            "failed": [shown(each) for each in error.failure_tasks],
             "pending": [each.id for each in error.pending_tasks],
-            "errors": [_tell(each) for each in error.errors],
+            "errors": [tell(each) for each in error.errors],
         }
     if isinstance(error, HttpResponseError):
         told: JSON = {"status": error.status_code}
@@ -231,5 +234,5 @@ def _tell(error: Exception) -> JSON:
 
 if __name__ == "__main__":
     client = Client(Aio() if sys.argv[1] == "aio" else Sync())
-    answer_calls(client, _tell)
+    answer_calls(client, tell)
     client.close()

@@ -1,6 +1,7 @@
 """Which clients there are, and the command that runs each, in the folder that tests/ lies in."""
 
 import shutil
+import sys
 from collections.abc import Callable
 
 from tests.clients.environments import FOLDER, node_modules_with, python_with
@@ -19,6 +20,18 @@ def azure_batch_15(flavour: str) -> list[str]:
     # Its async half runs on aiohttp, which it leaves to its users to install.
     python = python_with("azure-batch-15", "azure-batch==15.1.0", "aiohttp>=3.14")
     return [str(python), "-m", "tests.clients.azure_batch_15", flavour]
+
+
+def azure_batch_15_compat(flavour: str) -> tuple[list[str], dict[str, str]]:
+    """bulksubmit in the place of the newest Python client's ``create_tasks``.
+
+    Returns:
+        The command, and the variables by which our own Python finds that client before its own.
+    """
+    python = python_with("azure-batch-15", "azure-batch==15.1.0", "aiohttp>=3.14")
+    (packages,) = python.parent.parent.glob("lib/python*/site-packages/azure")
+    command = [sys.executable, "-m", "tests.clients.azure_batch_15_compat", flavour]
+    return command, {"PYTHONPATH": str(packages.parent)}
 
 
 def azure_batch_10_for_node() -> list[str]:

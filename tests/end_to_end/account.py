@@ -12,8 +12,8 @@ from typing import Any
 import orjson
 from azure.core.credentials_async import AsyncTokenCredential
 
-from bulksubmit import BulkSubmitError, Event, Outcome, Report, Settings, SharedKey, Verdict, stream
-from bulksubmit.core.events import RequestEnded
+from bulksubmit import BulkSubmitError, Outcome, Report, Settings, SharedKey, Verdict, stream
+from bulksubmit.core.events import Event, RequestEnded
 from bulksubmit.emulator.access import Access
 from bulksubmit.emulator.answers import ServiceError, Stamp, refusal
 from bulksubmit.emulator.exchange import Answer, Operation

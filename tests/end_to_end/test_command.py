@@ -253,7 +253,7 @@ async def test_log_as_text(source: Path, tmp_path: Path) -> None:
             name = f"client_request_id='{one.client_request_id}'"
             assert sum(name in line for line in lines) == 1
     assert lines[0] == "earlier"
-    assert "request_id=" in lines[1]
+    assert "request_id=" in lines[2]
     assert_no_secret(log.read_text())
 
 

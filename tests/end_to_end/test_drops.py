@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from bulksubmit import Event, Settings, SharedKey, submit
-from bulksubmit.core.events import RequestEnded
+from bulksubmit import Settings, SharedKey, submit
+from bulksubmit.core.events import Event, RequestEnded
 from bulksubmit.emulator.exchange import Call, Operation
 from bulksubmit.emulator.faults import Fault, Faults
 from bulksubmit.service import transport

@@ -64,6 +64,8 @@ KEYS = [
 def request_ended(reply: str = "answered", *, attempt: int = 1, resent: int = 0) -> RequestEnded:
     return RequestEnded(
         operation="add_task_collection" if attempt else "get_job",
+        method="POST" if attempt else "GET",
+        url="https://a.westeurope.batch.azure.com/jobs/j",
         attempt=attempt,
         client_request_id="c",
         request_id="r",

@@ -178,6 +178,8 @@ async def test_answered_request_is_reported_whole(service: aioresponses) -> None
     assert isinstance(event, RequestEnded)
     assert event == RequestEnded(
         operation="add_task_collection",
+        method="POST",
+        url=ADD_URL.partition("?")[0],
         attempt=3,
         client_request_id="00000000-0000-0000-0000-000000000003",
         request_id="r-1",

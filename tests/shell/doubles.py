@@ -160,6 +160,8 @@ class FakeService:
 def _request_ended(attempt: Attempt, reply: str) -> RequestEnded:
     return RequestEnded(
         operation="add_task_collection",
+        method="POST",
+        url="",
         attempt=attempt.number,
         client_request_id=attempt.client_request_id,
         request_id=None,

@@ -12,7 +12,6 @@ import anyio
 import pytest
 
 from bulksubmit import (
-    Event,
     NotConverged,
     Outcome,
     Outcomes,
@@ -27,6 +26,7 @@ from bulksubmit import (
     stream,
     submit,
 )
+from bulksubmit.core.events import Event
 from bulksubmit.emulator.access import Access
 from bulksubmit.emulator.faults import Faults, TaskFault
 from bulksubmit.emulator.server import Server, serve

@@ -199,6 +199,8 @@ def _now_s() -> float:
 def _ended(attempt: Attempt, reply: Reply, body_bytes: int, latency_s: float) -> RequestEnded:
     return RequestEnded(
         operation="add_task_collection",
+        method="POST",
+        url="",
         attempt=attempt.number,
         client_request_id=attempt.client_request_id,
         request_id=None,

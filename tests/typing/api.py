@@ -12,7 +12,6 @@ from azure.identity.aio import DefaultAzureCredential
 
 from bulksubmit import (
     EntraToken,
-    Event,
     NotConverged,
     Outcome,
     RejectsBound,
@@ -22,7 +21,9 @@ from bulksubmit import (
     Verdict,
     stream,
     submit,
+    submit_sync,
 )
+from bulksubmit.core.events import Event, Progressed
 
 ENDPOINT = "https://myaccount.westeurope.batch.azure.com"
 KEY = SharedKey("myaccount", "a2V5")
@@ -64,7 +65,23 @@ async def credentials(path: Path) -> None:
 
 def observe(event: Event, /) -> None:
     """An observer is a function."""
-    assert event
+    match event:
+        case Progressed(settled=settled, expected=expected):
+            assert_type(settled, int)
+            assert_type(expected, int | None)
+
+
+def from_a_script(path: Path) -> None:
+    """Without a loop, the same arguments."""
+    report = submit_sync(
+        path,
+        job_id="j",
+        endpoint=ENDPOINT,
+        credential=KEY,
+        settings=Settings(concurrency=8),
+        observer=observe,
+    )
+    assert_type(report, Report)
 
 
 async def results(path: Path) -> None:
