@@ -65,7 +65,7 @@ class OddJob:
         if self.random.random() < 0.2:
             size = self.random.randrange(size + 1)
         page, rest = ids[:size], ids[size:]
-        next_link = f"link {self.requests}" if rest or self.random.random() < 0.1 else None
+        next_link = f"link {len(self._links)}" if rest or self.random.random() < 0.1 else None
         if next_link:
             self._links[next_link] = rest, page_max
         return TaskPage([ListedTask(each, self.tasks[each]) for each in page], next_link)
