@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from bulksubmit.core.account import BEGINNING
 from bulksubmit.core.events import Observer, SourceRead
+from bulksubmit.core.history import Life
 from bulksubmit.core.model import Attempt, Bounds, Outcome, Reply, Verdict
 from bulksubmit.core.pacing import AdaptiveLimit, FixedLimit, MaxRate
 from bulksubmit.core.reconciler import Reconciler
@@ -32,11 +33,12 @@ from bulksubmit.observe.causes import Asked
 from bulksubmit.observe.files import Files
 from bulksubmit.observe.progress import Progress
 from bulksubmit.observe.report import Report, Tally
+from bulksubmit.observe.sampler import Sampler
 from bulksubmit.observe.speed import Speed
 from bulksubmit.pool import Limit, Pool
 from bulksubmit.producer.source import Block, Done, Source
 from bulksubmit.readback import Lister, TaskReader
-from bulksubmit.runs import Run
+from bulksubmit.runs import Run, now_utc, versions
 from bulksubmit.service.autoterminate import AutoTerminate, Patcher
 from bulksubmit.service.jobs import Jobs, preflight
 from bulksubmit.settings import NO_BOUND, Settings
@@ -162,6 +164,14 @@ class Submission:
             cpu_s=cpu_s,
         )
         tally.limit = self._limit.value
+        self._sampler = Sampler(
+            self._journal.history,
+            Life(begun_at=now_utc(), settings=settings.given, versions=versions()),
+            anyio.current_time,
+            tally=tally,
+            speed=self._speed,
+            in_flight=lambda: self._reconciler.in_flight,
+        )
         self._pool = Pool(
             self._reconciler,
             service,
@@ -203,6 +213,7 @@ class Submission:
         """From the first look at the job to the last outcome."""
         try:
             if not self._tally.counts.converged:
+                self._sampler.begin()
                 await self._submit()
         except Exception as error:  # noqa: BLE001 - the consumer gets it, after the outcomes
             self._error = error
@@ -352,12 +363,13 @@ class Submission:
             self._rowless += sum(outcome.attempts > 0 for outcome in outcomes)
             raise
         # The tally and the journal together, or a journal would contradict itself.
-        self._tally.record(outcomes, others)
+        self._tally.record(outcomes, others, first=in_order)
         self._journal.record(outcomes, others, in_order=in_order)
         self._commit_if_due()
         self._bound_rejects([o for o in others if o.verdict is Verdict.REJECTED])
 
     def _commit_if_due(self) -> None:
+        self._sampler.look()
         try:
             self._journal.commit_if_due(self._tally.counts)
         except JournalError as error:
@@ -367,6 +379,7 @@ class Submission:
 
     def _save(self) -> None:
         """The journal's last words; the run may have ended because it cannot be written."""
+        self._sampler.look(last=True)
         try:
             self._journal.commit(self._tally.counts)
             self._journal.end(

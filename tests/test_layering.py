@@ -49,7 +49,8 @@ ROOMS = {
     "observe": May("core errors", "orjson structlog"),
     # Remembers, and waits for nothing.
     "database": May("errors", "filelock"),
-    "journal": May("core database errors", "xxhash"),
+    "history": May("core"),
+    "journal": May("core database errors history", "xxhash"),
     "runs": May("core database errors journal producer", "platformdirs"),
     # What is to be said of the input while it is read.
     "intake": May("core errors producer settings"),
@@ -73,8 +74,8 @@ ROOMS = {
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
-        "__init__ api consumer core database emulator errors journal observe producer runs service "
-        "settings submission verify",
+        "__init__ api consumer core database emulator errors history journal observe producer "
+        "runs service settings submission verify",
         "anyio click orjson uvloop",
     ),
     "__main__": May("cli"),
