@@ -14,6 +14,7 @@ from bulksubmit.observe.htmlreport.markup import Html, duration, el, joined, num
 from bulksubmit.observe.htmlreport.timeline import WIDTH, Stretch, Timeline
 
 HEIGHT = 100.0
+_MINUTE_S = 60
 _LAST_X = 0.93  # A word further right than this ends where its moment is.
 
 COLORS = {
@@ -142,7 +143,9 @@ def _times(timeline: Timeline) -> list[Html]:
     words = []
     for x, seconds in timeline.ticks:
         place = "x first" if x == 0 else "x last" if x > _LAST_X * WIDTH else "x"
-        text = "0" if seconds == 0 else duration(seconds) if seconds >= 1 else f"{seconds:g} s"
+        text = (
+            "0" if seconds == 0 else f"{seconds:g} s" if seconds < _MINUTE_S else duration(seconds)
+        )
         words.append(el("span", text, class_=place, style=f"left:{100 * x / WIDTH:.2f}%"))
     return words
 

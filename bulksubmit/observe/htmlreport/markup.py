@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 _TENTHS_BELOW = 10
+_TENTHS_MIN_S = 0.05
 _EMPTY = {"line", "link", "meta", "path", "rect"}  # Those without content; <i/> would not end.
 
 
@@ -55,7 +56,9 @@ def share(part: float, whole: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """``0.4 s``, ``42 s``, ``3 min 05 s``, ``2 h 10 min``, ``3 days 4 h``."""
+    """``under 0.1 s``, ``0.4 s``, ``42 s``, ``3 min 05 s``, ``2 h 10 min``, ``3 days 4 h``."""
+    if 0 < seconds < _TENTHS_MIN_S:
+        return "under 0.1 s"
     if seconds < _TENTHS_BELOW:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

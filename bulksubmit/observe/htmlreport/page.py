@@ -61,7 +61,7 @@ def _parts(story: Story) -> list[Html]:
         tables.limited(story, timeline),
         el("div", tables.requests(story), tables.troubles(story), class_="two"),
         tables.lives(story),
-        el("div", tables.settings(story), tables.versions(story), class_="two"),
+        el("div", tables.settings(story), tables.versions(story), class_="two top"),
     ]
 
 
@@ -94,7 +94,7 @@ def _charts(timeline: Timeline) -> list[Html]:
         ),
         chart(
             "Requests a second",
-            "and those that came to nothing",
+            "and those that failed",
             timeline,
             [
                 Curve("all", "grey", lambda s: s.requests / s.span_s, filled=True),
@@ -162,7 +162,7 @@ def _tiles(story: Story) -> Html:
         ("Tasks a second", "not known" if rate is None else number(rate), "on average, at work"),
         ("At work", duration(story.worked_s), times(len(story.lives), "process", "processes")),
         ("Requests", number(counts.requests), f"{size(counts.bytes_sent)} of tasks"),
-        ("Came to nothing", share(bad, counts.requests), "of requests: throttled, lost"),
+        ("Failed requests", share(bad, counts.requests), "throttled, or without answer"),
     )
     cells = [
         el("div", name, el("b", value), el("span", more, class_="faint"))

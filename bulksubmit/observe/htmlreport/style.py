@@ -32,6 +32,7 @@ section { margin-top: 1rem; min-width: 0; }
   font-variant-numeric: tabular-nums; }
 .two { display: grid; gap: 0 1rem; grid-template-columns: repeat(2, minmax(0, 1fr)); }
 .wide { overflow-x: auto; }
+.two.top { align-items: start; }
 table { width: 100%; border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th { text-align: left; font-weight: 600; color: var(--faint); font-size: .85rem; }
 th, td { padding: .25rem .9rem .25rem 0; border-bottom: 1px solid var(--line);
@@ -42,9 +43,10 @@ tfoot td { border-top: 2px solid var(--line); border-bottom: 0; font-weight: 600
 .n { text-align: right; white-space: nowrap; }
 .part td:first-child { padding-left: 1.2rem; color: var(--faint); }
 .id, .any { overflow-wrap: anywhere; } .nb { white-space: nowrap; }
-.message { min-width: 14rem; }
+.message { min-width: 14rem; } .where { min-width: 9rem; }
+td code { white-space: nowrap; }
 .bar { width: 40%; min-width: 4rem; } .bar i { display: block; height: .7rem; border-radius: 2px;
-  background: var(--blue); min-width: 1px; }
+  min-width: 1px; }
 .stack { display: flex; height: .9rem; border-radius: 4px; overflow: hidden; margin: .2rem 0 .8rem;
   background: var(--pause); }
 .stack i { display: block; min-width: 1px; }
@@ -75,18 +77,23 @@ tfoot td { border-top: 2px solid var(--line); border-bottom: 0; font-weight: 600
 .light { opacity: .55; }
 details > summary { cursor: pointer; color: var(--faint); }
 footer { margin: 1rem 0; color: var(--faint); font-size: .85rem; }
-@media (max-width: 50rem) {
+@media screen and (max-width: 50rem) {
   body { padding: .6rem; }
   .two { grid-template-columns: minmax(0, 1fr); }
   .tiles { grid-template-columns: repeat(2, 1fr); gap: .6rem; }
   .tiles > div { padding: .5rem .7rem; }
   .tiles b { font-size: 1.3rem; }
   section { padding: .7rem; margin-top: .6rem; }
+  .bar { width: 20%; min-width: 2.5rem; }
+  th, td { padding-right: .6rem; }
   dl { grid-template-columns: 1fr; gap: 0; } dd { margin-bottom: .3rem; }
 }
 @media print {
-  :root { --back: #fff; }
-  body { max-width: none; padding: 0; font-size: 11px; }
+  :root { --back: #fff; font-size: 10px; }
+  body { max-width: none; padding: 0; font-size: 1rem; }
+  .tiles { grid-template-columns: repeat(6, 1fr); gap: .6rem; }
+  .tiles > div { padding: .5rem .7rem; }
+  .tiles b { font-size: 1.3rem; }
   section, .tiles > div, tr { break-inside: avoid; }
   section.long { break-inside: auto; }
   .wide { overflow: visible; }

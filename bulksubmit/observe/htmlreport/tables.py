@@ -104,9 +104,8 @@ def limited(story: Story, timeline: Timeline) -> Html:
         )
         for cause, seconds in causes.items()
     ]
-    advice = next((life.advice for life in reversed(story.lives) if life.advice), None)
-    first = next(iter(causes))
-    said = el("p", f"Mostly {_words(first)}: {advice}.") if advice else Html()
+    advised = next((life for life in reversed(story.lives) if life.advice and life.causes), None)
+    said = _advice(story, advised) if advised else Html()
     return section(
         title,
         "share of the time in which nothing could be sent, and why",
@@ -114,6 +113,12 @@ def limited(story: Story, timeline: Timeline) -> Html:
         charts.strip(timeline),
         table(("", "#Share", "#Time", ""), rows, row("in all", "", _right(duration(total_s)), "")),
     )
+
+
+def _advice(story: Story, life: Life) -> Html:
+    most = max(life.causes, key=lambda cause: life.causes[cause])
+    of = f" of process {life.number}" if len(story.lives) > 1 else ""
+    return el("p", f"Most of the time{of}, by {_words(most)}: {life.advice}.")
 
 
 def _words(cause: str) -> str:
@@ -194,7 +199,7 @@ def exceptions(story: Story) -> Html:
     """The tasks that something is the matter with, by code, with examples."""
     if not story.exceptions:
         return Html()
-    rows = [line for group in story.exceptions for line in _group(group)]
+    rows = [line for group in story.exceptions for line in _group(group, story.source)]
     left_out = story.codes - len(story.exceptions)
     said = (
         f"{times(left_out, 'code')} more in the journal"
@@ -212,7 +217,7 @@ def exceptions(story: Story) -> Html:
     return section("Exceptions", said, table(heads, rows), kind="long")
 
 
-def _group(group: Exceptions) -> list[Html]:
+def _group(group: Exceptions, source: str) -> list[Html]:
     title = el(
         "td",
         el("b", group.code or "no code"),
@@ -222,12 +227,12 @@ def _group(group: Exceptions) -> list[Html]:
     )
     lines = [row(el("td", el("b", f"{group.tasks:,}")), title)]
     for example in group.examples:
-        where = f"{example.file}:{example.line}" if example.file else f"line {example.line:,}"
+        where = f"{file_of(example.file, source)}:{example.line}"
         doubt = el("div", "may exist all the same", class_="odd") if example.in_doubt else Html()
         lines.append(
             row(
                 "",
-                el("td", where, class_="any"),
+                el("td", where, class_="any where"),
                 el("td", el("code", example.task_id)),
                 example.attempts,
                 el("td", example.message, doubt, class_="any message"),
@@ -238,6 +243,12 @@ def _group(group: Exceptions) -> list[Html]:
     if more:
         lines.append(row("", el("td", f"and {more:,} more", class_="faint", colspan="5")))
     return lines
+
+
+def file_of(file: str, source: str) -> str:
+    """How to name a file: if it is all of the source, which is named above, briefly."""
+    brief = source.replace("\\", "/").rpartition("/")[2]
+    return brief if not file or file in {source, brief} else file
 
 
 def lives(story: Story) -> Html:
