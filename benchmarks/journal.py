@@ -98,7 +98,7 @@ def _requests(
     rate: int,
     after: Callable[[], None] | None = None,
 ) -> float:
-    """Tell a journal of requests, and of how they went; returns the CPU time of it all in seconds."""
+    """Tell a journal of requests, and how they went; returns the CPU time of it in seconds."""
     counts, block = Counts(source_complete=True), BLOCK_BYTES // _LINE_BYTES
     outcomes = [_outcome(0)] * _COLLECTION
     began_s, begun_cpu_s = clock.now_s, time.process_time()

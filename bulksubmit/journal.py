@@ -42,7 +42,7 @@ STRIDE_S = 1.0  # Of sending: how far the mark goes ahead.
 STRIDE_MIN = 2_000
 # Of the write-ahead log, 4 KiB each, before it is moved into the file. SQLite's 1,000 make 4 MB,
 # twenty times the journal of a million tasks.
-LOG_PAGES = 48
+LOG_PAGES = 40
 
 FILE = "run.db"
 _FORMAT = 3

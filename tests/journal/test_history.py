@@ -66,21 +66,22 @@ def test_what_was_committed_comes_back(folder: Path) -> None:
 
 def test_a_killed_process_leaves_no_last_word(folder: Path) -> None:
     """
-    What it had committed is there, and its end is not.
+    What it had committed is there but for the last second, and its end is not.
     """
     with closing(begun(folder)) as journal:
-        live(journal, 1.0)
+        live(journal, 3.5)
     with closing(reopened(folder)) as journal:
         live(journal, 2.0)
         journal.end("converged")
 
     found = told_in(folder)
 
-    assert [(life.number, life.lived_s, life.ended) for life in found.lives] == [
-        (1, 1.0, None),
-        (2, 2.0, "converged"),
-    ]
-    assert {number: len(each) for number, each in found.samples.items()} == {1: 4, 2: 8}
+    first, second = found.lives
+    assert (first.number, first.ended) == (1, None)
+    assert 2.5 < first.lived_s <= 3.5
+    assert (second.number, second.lived_s, second.ended) == (2, 2.0, "converged")
+    assert len(found.samples[1]) == first.lived_s * 4
+    assert len(found.samples[2]) == 8
 
 
 def test_a_long_run_has_as_many_samples_as_a_short_one(folder: Path) -> None:
@@ -106,6 +107,7 @@ def test_many_processes_are_bounded_too(folder: Path) -> None:
     for _ in range(LIVES_MAX + 5):
         with closing(reopened(folder) if folder.exists() else begun(folder)) as journal:
             live(journal, 6.0)
+            journal.end("interrupted")
 
     found = told_in(folder)
 
@@ -162,6 +164,7 @@ def test_a_journal_of_the_version_before_goes_on(folder: Path) -> None:
         writer = Writer(journal)
         writer.record(outcomes_of(range(10, 15)))
         writer.commit()
+        journal.end("interrupted")
         assert writer.counts.settled == 15
     found = told_in(folder)
     assert (len(found.lives), len(found.samples[1]), found.attempts) == (1, 4, {2: 5})
