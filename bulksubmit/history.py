@@ -1,7 +1,7 @@
 """How a run went, in its journal: for the report. What is sent again does not depend on it.
 
     life      a row for each process that worked on the run, the last hundred of them
-    sample    what happened in a span of such a process's time, a thousand rows at most
+    sample    what happened in a span of such a process's time, five hundred rows at most
     attempts  how many tasks needed how many attempts
 
 It is committed along with what was settled, never by itself, and never waits for the disk; attempts

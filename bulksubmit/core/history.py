@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 SAMPLE_S = 0.25  # The shortest span: a short run should be drawn, too.
-SAMPLES_MAX = 1_000  # About 70 kB; a run of ten hours has one a minute then.
+SAMPLES_MAX = 500  # About 40 kB; of a run of ten hours, one a minute or two.
 LIVES_MAX = 100
 
 # How many attempts a task needed is counted one by one up to the first of these, then from one to
