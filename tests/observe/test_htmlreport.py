@@ -298,7 +298,7 @@ def test_exceptions_have_examples() -> None:
 
     assert page.tables["Exceptions"][1:] == [
         ["5", "InvalidPropertyValue rejected"],
-        ["", "tasks.jsonl:42", "t-42", "2", "nomay exist all the same", "r-1"],
+        ["", "tasks.jsonl:42", "t-42", "nomay exist all the same", "2", "r-1"],
         ["", "and 4 more"],
     ]
     assert "2 codes more in the journal" in page.text

@@ -201,19 +201,9 @@ def exceptions(story: Story) -> Html:
         return Html()
     rows = [line for group in story.exceptions for line in _group(group, story.source)]
     left_out = story.codes - len(story.exceptions)
-    said = (
-        f"{times(left_out, 'code')} more in the journal"
-        if left_out
-        else "by code, with the first of each"
-    )
-    heads = (
-        "Tasks",
-        "Code, and where",
-        "Task",
-        "#Attempts",
-        "What the service said",
-        "Its request",
-    )
+    more = f"; {times(left_out, 'code')} more in the journal" if left_out else ""
+    said = f"by code, with the first of each{more}"
+    heads = ("Tasks", "Code, and where", "Task", "Why", "#Attempts", "Request")
     return section("Exceptions", said, table(heads, rows), kind="long")
 
 
@@ -234,8 +224,8 @@ def _group(group: Exceptions, source: str) -> list[Html]:
                 "",
                 el("td", where, class_="any where"),
                 el("td", el("code", example.task_id)),
-                example.attempts,
                 el("td", example.message, doubt, class_="any message"),
+                example.attempts,
                 el("td", el("code", example.request_id)),
             )
         )
