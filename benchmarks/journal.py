@@ -21,6 +21,7 @@ from benchmarks.flood import KEY, Case, bar, child_environment, emulator, machin
 from benchmarks.measure import run_measured
 from benchmarks.task_file import task_file
 from bulksubmit.core.account import Counts, Place
+from bulksubmit.core.history import SAMPLE_S, Life, Sample
 from bulksubmit.core.model import Attempt, Outcome, Task, Verdict
 from bulksubmit.emulator import Access, Service
 from bulksubmit.emulator.exchange import Call, Operation
@@ -28,6 +29,8 @@ from bulksubmit.emulator.server import serve
 from bulksubmit.journal import FILE, Identity, Journal, NoJournal
 from bulksubmit.producer.opening import BLOCK_BYTES
 from bulksubmit.producer.spec import SourceSpec, fingerprint
+from bulksubmit.runs import versions
+from bulksubmit.settings import Settings
 
 TASK_BYTES = 300
 _LINE_BYTES = TASK_BYTES + 1
@@ -95,10 +98,12 @@ def _requests(
     rate: int,
     after: Callable[[], None] | None = None,
 ) -> float:
-    """Tell a journal of requests; returns the CPU time of it all in seconds."""
+    """Tell a journal of requests, and how they went; returns the CPU time of it in seconds."""
     counts, block = Counts(source_complete=True), BLOCK_BYTES // _LINE_BYTES
     outcomes = [_outcome(0)] * _COLLECTION
     began_s, begun_cpu_s = clock.now_s, time.process_time()
+    sampled_s, sampled = began_s, 0
+    journal.history.begin(Life("2026-01-01T00:00:00+00:00", Settings().given, versions()))
     for number, first in enumerate(range(0, tasks, _COLLECTION)):
         end = first + _COLLECTION
         if first // block != end // block:
@@ -106,13 +111,23 @@ def _requests(
         clock.now_s = began_s + number / rate
         journal.will_send(Attempt(number, "", (Task(end - 1, end, "", b""),), 0))
         outcomes[0], outcomes[-1] = _outcome(first), _outcome(end - 1)
-        counts.total = counts.added = end
+        counts.total = counts.added = counts.attempts[1] = end
+        if clock.now_s - sampled_s >= SAMPLE_S:
+            journal.history.add(
+                _sample(sampled_s - began_s, clock.now_s - sampled_s, end - sampled)
+            )
+            sampled_s, sampled = clock.now_s, end
         journal.record(outcomes, [], in_order=True)
         journal.commit_if_due(counts)
         if after:
             after()
     journal.commit(counts)
     return time.process_time() - begun_cpu_s
+
+
+def _sample(begun_s: float, span_s: float, tasks: int) -> Sample:
+    figures = (12.5, 11.25, 0.0483, 0.0612, "finding")
+    return Sample(begun_s, span_s, tasks, tasks // _COLLECTION, 0, 0, *figures)
 
 
 def _outcome(ordinal: int) -> Outcome:

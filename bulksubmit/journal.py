@@ -4,6 +4,7 @@
     block      65,536 ordinals each: a bitmap of the settled ones, and one of the existed
     exception  a row for each rejected or abandoned task
     place      where the source's blocks begin: ordinal, byte offset, line
+    life, sample, attempts    how it went: see ``history``
 
 What decides on which tasks are sent again has a digest: a bit that flipped on the disk must not
 settle a task that nobody added.
@@ -22,7 +23,7 @@ above it was. A clean stop lowers it to what was really sent.
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -33,16 +34,20 @@ from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Attempt, Outcome, Verdict
 from bulksubmit.database import LOCK, connect, locked, sync_folder, transaction, translated
 from bulksubmit.errors import JournalError
+from bulksubmit.history import SCHEMA as HISTORY
+from bulksubmit.history import History, NoHistory
 
 COMMIT_PERIOD_S = 0.2
 STRIDE_S = 1.0  # Of sending: how far the mark goes ahead.
 STRIDE_MIN = 2_000
 # Of the write-ahead log, 4 KiB each, before it is moved into the file. SQLite's 1,000 make 4 MB,
 # twenty times the journal of a million tasks.
-LOG_PAGES = 48
+LOG_PAGES = 40
 
 FILE = "run.db"
-_FORMAT = 2
+_FORMAT = 3
+# Format 2 is the same without a history; it is read as it is, and gets one when it is written to.
+_FORMAT_BEFORE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +75,7 @@ class Identity:
     version: str
 
 
-def _columns(kind: type[Identity] | type[Counts]) -> list[str]:
-    return [field.name for field in fields(kind)]
-
+_IDENTITY = [field.name for field in fields(Identity)]
 
 _SCHEMA = f"""
 PRAGMA user_version = {_FORMAT};
@@ -81,7 +84,7 @@ CREATE TABLE run (
     source_spec TEXT NOT NULL, source_files TEXT NOT NULL,
     begun_at TEXT NOT NULL, version TEXT NOT NULL, held TEXT,
     ended TEXT, doubt_below INTEGER NOT NULL DEFAULT 0,
-    {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in _columns(Counts))},
+    {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in Counts.NUMBERS)},
     digest TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE block (
@@ -109,6 +112,7 @@ CREATE VIEW exceptions AS
 CREATE VIEW blocks AS
     SELECT number * 65536 AS first_ordinal, (number + 1) * 65536 - 1 AS last_ordinal,
         hex(settled) AS settled_bits FROM block ORDER BY number;
+{"; ".join(HISTORY)};
 """
 
 
@@ -139,8 +143,8 @@ def look(db: sqlite3.Connection, path: Path) -> Look:
     """
     with translated(path):
         (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version != _FORMAT:
-            raise JournalError(f"{path} is no journal of this version of bulksubmit")
+        if version not in {_FORMAT, _FORMAT_BEFORE}:
+            raise JournalError(_unknown_format(path, version))
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise JournalError(f"{path} is damaged: {verdict}")
@@ -154,8 +158,8 @@ def look(db: sqlite3.Connection, path: Path) -> Look:
         for row in [tuple(run.values()), *blocks, *places]:
             if row[-1] != _digest(*row[:-1]):
                 raise JournalError(f"{path} is damaged: it holds what was not written")
-        counts = Counts(**{name: run[name] for name in _columns(Counts)})
-        identity = Identity(**{name: run[name] for name in _columns(Identity)})
+        counts = Counts(**{name: run[name] for name in Counts.NUMBERS})
+        identity = Identity(**{name: run[name] for name in _IDENTITY})
         doubt_below = run["doubt_below"]
     counts.source_complete = bool(counts.source_complete)
     settled, existed = Bitmap(), Bitmap()
@@ -170,6 +174,12 @@ def look(db: sqlite3.Connection, path: Path) -> Look:
     return Look(identity, counts, doubt_below, settled, existed, begins, run["held"])
 
 
+def _unknown_format(path: Path, version: int) -> str:
+    if version > _FORMAT:
+        return f"{path} was made by a newer version of bulksubmit: its format is {version}"
+    return f"{path} is no journal of this version of bulksubmit"
+
+
 class Journal:
     """One run's journal, open for writing: by one process at a time.
 
@@ -181,6 +191,7 @@ class Journal:
         counts: What was counted up to when it was opened.
         places: Where the source's blocks begin, in order.
         held: As in Look.
+        history: How the run goes, for its report; committed along with the rest.
         file_of: Names the file of an item of the source; set by whoever reads it.
         wrote_s: How long was spent on writing, up to now.
     """
@@ -209,6 +220,8 @@ class Journal:
                 # Also if the process that began the run was killed before it came to this.
                 self._db.execute("PRAGMA journal_mode = WAL").fetchone()
                 self._db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
+                _bring_up_to_date(self._db)
+                self.history = History(self._db)
             opened.pop_all()
         self.identity, self.counts, self.doubt_below = (
             found.identity,
@@ -217,6 +230,7 @@ class Journal:
         )
         self.settled, self.existed, self.places = found.settled, found.existed, found.places
         self.held = found.held
+        self.counts.attempts = self.history.attempts
         self.file_of: Callable[[int], str] = lambda _: ""
         self.wrote_s = 0.0
         self._exceptions: list[tuple[object, ...]] = []
@@ -240,14 +254,13 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{path} cannot be made: {error.strerror}") from error
         with translated(path):
-            names = _columns(Identity)
-            marks = ", ".join("?" * len(names))
+            marks = ", ".join("?" * len(_IDENTITY))
             with closing(connect(path)) as db:
                 # At once, or a kill in between would leave a run that cannot be trusted. It is in
                 # the file itself, on the disk: the log is turned on when it is opened.
                 db.executescript(f"BEGIN; {_SCHEMA}")
                 db.execute(
-                    f"INSERT INTO run ({', '.join(names)}) VALUES ({marks})", astuple(identity)
+                    f"INSERT INTO run ({', '.join(_IDENTITY)}) VALUES ({marks})", astuple(identity)
                 )
                 _update_run(db)
                 db.execute("COMMIT")
@@ -333,7 +346,9 @@ class Journal:
             db.executemany("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?)", _digested(blocks))
             db.executemany(_INSERT_EXCEPTION, self._exceptions)
             db.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?, ?)", _digested(places))
-            _update_run(db, **asdict(counts))
+            self.history.write(counts.attempts)
+            _update_run(db, **counts.numbers)
+        self.history.committed(counts.attempts)
         self._committed_s = self._clock()
         self.wrote_s += self._committed_s - began_s
         for written in (self.settled.changed, self.existed.changed, self._exceptions, self._places):
@@ -373,7 +388,9 @@ class Journal:
         """
         with translated(self.path):
             self._db.execute("PRAGMA synchronous = FULL")
+            self.history.end(ended)
             with transaction(self._db):
+                self.history.write()
                 _update_run(self._db, ended=ended, doubt_below=self._sent_below)
 
     def close(self) -> None:
@@ -395,6 +412,7 @@ class NoJournal:
     def __init__(self) -> None:
         self.settled = Bitmap()
         self.counts = Counts()
+        self.history = NoHistory()
         self.file_of: Callable[[int], str] = lambda _: ""
 
     def hold(self, former: str | None) -> None:
@@ -422,6 +440,14 @@ class NoJournal:
 
     def close(self) -> None:
         """See Journal."""
+
+
+def _bring_up_to_date(db: sqlite3.Connection) -> None:
+    if db.execute("PRAGMA user_version").fetchone() == (_FORMAT_BEFORE,):
+        with transaction(db):
+            for table in HISTORY:
+                db.execute(table)
+            db.execute(f"PRAGMA user_version = {_FORMAT}")
 
 
 _INSERT_EXCEPTION = "INSERT OR REPLACE INTO exception VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"

@@ -1,12 +1,13 @@
 """Runs: one source against one job. Where they are kept, how they begin, and go on."""
 
 import os
+import platform
 import re
 import secrets
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -66,7 +67,7 @@ class Kept:
     @property
     def counts(self) -> Counts:
         """What was counted."""
-        names = [field.name for field in fields(Counts) if field.name in self.values]
+        names = [name for name in Counts.NUMBERS if name in self.values]
         counts = Counts(**{name: self.values[name] for name in names})
         counts.total = int(self.values["tasks_read"] or 0)
         return counts
@@ -91,6 +92,17 @@ class Kept:
 def new_run_id() -> str:
     """A name that sorts by time and is short enough to type: ``20260131-235959-4f2a1c``."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+def now_utc() -> str:
+    """The time as journals have it: UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def versions() -> dict[str, str]:
+    """What this process is made of, by name."""
+    libraries = {name: version(name) for name in ("bulksubmit", "aiohttp", "anyio")}
+    return {**libraries, "Python": platform.python_version(), "system": platform.system()}
 
 
 def runs_folder() -> Path:
@@ -149,7 +161,7 @@ def begin(
         source=spec.label,
         source_spec=spec.to_json(),
         source_files=fingerprints(spec),
-        begun_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        begun_at=now_utc(),
         version=version("bulksubmit"),
     )
     journal = Journal.begin(folder, identity, clock)

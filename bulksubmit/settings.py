@@ -2,10 +2,12 @@
 
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import ClassVar, Literal, TypeVar
 
+from bulksubmit.core.history import Given
 from bulksubmit.core.model import OnExists
 from bulksubmit.core.partitioner import TASKS_MAX
 from bulksubmit.core.wire import API_VERSION, FRAME_BYTES
@@ -36,6 +38,14 @@ class RejectsBound:
         1000  # With neither set: so many rejected from the start, and none accepted.
     )
     SHARE_SETTLED_MIN: ClassVar[int] = 1000
+
+    def __str__(self) -> str:
+        """``100``, ``5%``, or what holds without either."""
+        if self.count_max is not None:
+            return f"{self.count_max:,}"
+        if self.share_max is not None:
+            return f"{100 * self.share_max:g}%"
+        return f"the first {self.IN_A_ROW:,}"
 
     @classmethod
     def parse(cls, text: str) -> "RejectsBound":
@@ -73,6 +83,18 @@ def _within(least: float, number: _N, most: float) -> _N:
     if not least <= number <= most:  # Not so for NaN, too.
         raise ValueError(number)
     return number
+
+
+def _shown(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case int() | float():
+            return f"{value:,}" if isinstance(value, int) else f"{value:,g}"
+        case _:
+            return str(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +140,8 @@ class Settings:
         then_terminate: Set it to terminatejob once every task of the source exists.
         spool: Keep a copy of a source that cannot be opened twice (a pipe, an iterable) in the
             run's folder, whole, before anything is sent, so that the run can be resumed.
+        origins: Where values come from, by the names of the others, for whoever looks at the run
+            afterwards: ``flag``, ``environment``, ``profile``, ``default``. Nothing depends on it.
 
     Raises:
         SettingsError: if a value is out of its bounds.
@@ -146,6 +170,13 @@ class Settings:
     hold_auto_terminate: bool = False
     then_terminate: bool = False
     spool: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def given(self) -> dict[str, Given]:
+        """Each value as a person reads it, and its origin if that is known. None is a secret."""
+        names = [field.name for field in fields(self) if field.name != "origins"]
+        return {name: Given(_shown(getattr(self, name)), self.origins.get(name)) for name in names}
 
     @property
     def body_bytes_max(self) -> int:

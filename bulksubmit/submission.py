@@ -2,7 +2,6 @@
 
 import math
 import time
-import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -14,9 +13,9 @@ from anyio.abc import TaskGroup
 
 from bulksubmit.core.account import BEGINNING
 from bulksubmit.core.events import Observer, SourceRead
-from bulksubmit.core.model import Attempt, Bounds, Outcome, Reply, Verdict
-from bulksubmit.core.pacing import AdaptiveLimit, FixedLimit, MaxRate
-from bulksubmit.core.reconciler import Reconciler
+from bulksubmit.core.history import Life
+from bulksubmit.core.model import Attempt, Outcome, Reply, Verdict
+from bulksubmit.core.pacing import MaxRate
 from bulksubmit.core.suspects import TASK_EXISTS
 from bulksubmit.core.taskcheck import JobFacts
 from bulksubmit.errors import (
@@ -28,18 +27,19 @@ from bulksubmit.errors import (
     SourceError,
 )
 from bulksubmit.intake import Intake
-from bulksubmit.observe.causes import Asked
 from bulksubmit.observe.files import Files
 from bulksubmit.observe.progress import Progress, progressed
 from bulksubmit.observe.report import Report, Tally
+from bulksubmit.observe.sampler import Sampler
 from bulksubmit.observe.speed import Speed
+from bulksubmit.parts import asked, limit_for, reconciler_for
 from bulksubmit.pool import Limit, Pool
 from bulksubmit.producer.source import Block, Done, Source
 from bulksubmit.readback import Lister, TaskReader
-from bulksubmit.runs import Run
+from bulksubmit.runs import Run, now_utc, versions
 from bulksubmit.service.autoterminate import AutoTerminate, Patcher
 from bulksubmit.service.jobs import Jobs, preflight
-from bulksubmit.settings import NO_BOUND, Settings
+from bulksubmit.settings import Settings
 
 # Lists of outcomes, one a reply, that wait for the consumer before senders wait for it too.
 LISTS_AHEAD = 64
@@ -58,42 +58,6 @@ class Service(Jobs, Patcher, Lister, Protocol):
 
     async def add(self, attempt: Attempt) -> Reply:
         """Post the attempt's collection, once."""
-
-
-def _reconciler_for(
-    settings: Settings, *, rate: MaxRate, random: Random, observer: Observer, doubt_below: int
-) -> Reconciler:
-    bounds = Bounds(
-        tasks_max=settings.tasks_per_request_max,
-        bytes_max=settings.request_bytes_max or NO_BOUND,
-        retry_timeout_s=settings.retry_timeout_s,
-        server_timeout_s=settings.server_timeout_s,
-    )
-    return Reconciler(
-        bounds,
-        guid=str(uuid.UUID(int=random.getrandbits(128), version=4)),
-        random=random,
-        observer=observer,
-        doubt_below=doubt_below,
-        on_exists=settings.on_exists,
-        tasks_at=rate.tasks_max,
-    )
-
-
-def _limit_for(settings: Settings, rate: MaxRate, observer: Observer) -> Limit:
-    if settings.concurrency == "auto":
-        return AdaptiveLimit(settings.concurrency_max, rate=rate, observer=observer)
-    return FixedLimit(settings.concurrency, rate=rate)
-
-
-def _asked(settings: Settings) -> Asked:
-    auto = settings.concurrency == "auto"
-    return Asked(
-        concurrency=settings.concurrency_max if auto else int(settings.concurrency),
-        auto=auto,
-        max_rate=settings.max_rate,
-        buffer_bytes_max=settings.buffer_bytes_max,
-    )
 
 
 class Submission:
@@ -147,16 +111,16 @@ class Submission:
         self._undelivered = 0  # Lists of outcomes that wait for the consumer, beyond LISTS_AHEAD.
         self._rowless = 0  # Tasks answered, whose rows could not be written.
         rate = MaxRate(settings.max_rate or math.inf)
-        self._reconciler = _reconciler_for(
+        self._reconciler = reconciler_for(
             settings,
             rate=rate,
             random=random,
             observer=observer,
             doubt_below=self._journal.doubt_below,
         )
-        self._limit = limit or _limit_for(settings, rate, observer)
+        self._limit = limit or limit_for(settings, rate, observer)
         self._speed = tally.speed = Speed(
-            _asked(settings),
+            asked(settings),
             anyio.current_time,
             rate_opens_s=rate.opens_s,
             consumer_is_slow=lambda: self._undelivered > 0,
@@ -164,6 +128,14 @@ class Submission:
             cpu_s=cpu_s,
         )
         tally.limit = self._limit.value
+        self._sampler = Sampler(
+            self._journal.history,
+            Life(begun_at=now_utc(), settings=settings.given, versions=versions()),
+            anyio.current_time,
+            tally=tally,
+            speed=self._speed,
+            in_flight=lambda: self._reconciler.in_flight,
+        )
         self._pool = Pool(
             self._reconciler,
             service,
@@ -206,6 +178,7 @@ class Submission:
         try:
             self._observer(progressed(self.progress, ended=False))
             if not self._tally.counts.converged:
+                self._sampler.begin()
                 await self._submit()
         except Exception as error:  # noqa: BLE001 - the consumer gets it, after the outcomes
             self._error = error
@@ -362,12 +335,13 @@ class Submission:
             self._rowless += sum(outcome.attempts > 0 for outcome in outcomes)
             raise
         # The tally and the journal together, or a journal would contradict itself.
-        self._tally.record(outcomes, others)
+        self._tally.record(outcomes, others, first=in_order)
         self._journal.record(outcomes, others, in_order=in_order)
         self._commit_if_due()
         self._bound_rejects([o for o in others if o.verdict is Verdict.REJECTED])
 
     def _commit_if_due(self) -> None:
+        self._sampler.look()
         try:
             self._journal.commit_if_due(self._tally.counts)
         except JournalError as error:
@@ -377,6 +351,7 @@ class Submission:
 
     def _save(self) -> None:
         """The journal's last words; the run may have ended because it cannot be written."""
+        self._sampler.look(last=True)
         try:
             self._journal.commit(self._tally.counts)
             self._journal.end(

@@ -49,13 +49,16 @@ ROOMS = {
     "observe": May("core errors", "opentelemetry orjson structlog"),
     # Remembers, and waits for nothing.
     "database": May("errors", "filelock"),
-    "journal": May("core database errors", "xxhash"),
+    "history": May("core"),
+    "journal": May("core database errors history", "xxhash"),
     "runs": May("core database errors journal producer", "platformdirs"),
     # What is to be said of the input while it is read.
     "intake": May("core errors producer settings"),
+    "parts": May("core observe pool settings"),
     # The parts, wired: on any service, any source, any run.
     "submission": May(
-        "core errors intake journal observe pool producer readback runs service settings", "anyio"
+        "core errors intake journal observe parts pool producer readback runs service settings",
+        "anyio",
     ),
     # What a job holds beside what a source does; writes nothing but temporary files and a report.
     "verify": May(
@@ -78,8 +81,8 @@ ROOMS = {
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
-        "__init__ api consumer core database emulator errors journal loop observe producer runs "
-        "service settings submission verify",
+        "__init__ api consumer core database emulator errors history journal loop observe producer "
+        "runs service settings submission verify",
         "anyio click orjson",
     ),
     "__main__": May("cli"),

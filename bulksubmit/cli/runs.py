@@ -14,6 +14,7 @@ import orjson
 from bulksubmit.cli import run_async
 from bulksubmit.cli.flags import FILE, Flags, run_flags
 from bulksubmit.cli.flood import ended, flood_on, nothing_begun, print_report
+from bulksubmit.cli.report import report as runs_report
 from bulksubmit.core.model import Invalid, Task
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.database import translated
@@ -39,6 +40,9 @@ _json = click.option("--output", type=click.Choice(["table", "json"]), default="
 @click.group(epilog=_EPILOG)
 def runs() -> None:
     """Look at earlier runs, and go on with them."""
+
+
+runs.add_command(runs_report)
 
 
 @runs.command("list")

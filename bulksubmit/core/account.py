@@ -1,11 +1,17 @@
 """How far a run is: what was counted of it, and how far its source was read."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 
 @dataclass(slots=True)
 class Counts:
-    """What is counted of a run, over all processes that work on it. Fields as in Report."""
+    """What is counted of a run, over all processes that work on it. Other fields as in Report.
+
+    Attributes:
+        attempts: Tasks settled, by how many attempts held them, as the process counted that
+            settled them; by ``history.attempts_from``. 0: rejected unsent.
+    """
 
     source_complete: bool = False
     total: int = 0
@@ -18,6 +24,18 @@ class Counts:
     retried_requests: int = 0
     throttled_requests: int = 0
     bytes_sent: int = 0
+    attempts: dict[int, int] = field(default_factory=dict)
+
+    # All but the attempts.
+    NUMBERS: ClassVar[tuple[str, ...]] = (
+        *("source_complete", "total", "added", "existed", "existed_own", "rejected", "abandoned"),
+        *("requests", "retried_requests", "throttled_requests", "bytes_sent"),
+    )
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """All but the attempts, by name: int, but for ``source_complete``."""
+        return {name: getattr(self, name) for name in self.NUMBERS}
 
     @property
     def settled(self) -> int:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from bulksubmit.core.events import (
     Resumed,
     SourceRead,
 )
+from bulksubmit.core.history import attempts_from
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import (
     BulkSubmitError,
@@ -26,6 +27,7 @@ from bulksubmit.errors import (
 )
 
 if TYPE_CHECKING:
+    from bulksubmit.observe.sampler import Sampler
     from bulksubmit.observe.speed import Speed
 
 
@@ -160,6 +162,10 @@ def shown_limit(report: Report) -> str:
     return f"{round(limit, 1 if limit >= 1 else 2):,g}"
 
 
+def _attempts(outcome: Outcome) -> int | None:
+    return None if outcome.verdict is Verdict.ABANDONED else attempts_from(outcome.attempts)
+
+
 class Tally:
     """Counts what happens: an observer of events, and a recorder of outcomes.
 
@@ -167,7 +173,10 @@ class Tally:
         counts: Up to now.
         limit: How many attempts may be in flight.
         limit_reason: Why it is that many; None if it has never changed.
+        limit_raised: How often it was raised.
+        limit_cut: How often it was cut, by reason.
         speed: What limits it; told of each attempt. Set, like the limit, by whoever has a pool.
+        sampler: Likewise, how it goes over time.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -181,8 +190,9 @@ class Tally:
         self.counts = Counts()
         self.limit: float | None = None
         self.limit_reason: str | None = None
-        self._limit_raised, self._limit_cut = 0, Counter[str]()
+        self.limit_raised, self.limit_cut = 0, Counter[str]()
         self.speed: Speed | None = None
+        self.sampler: Sampler | None = None
         self._held_until_s: float | None = None
 
     def go_on(self, counts: Counts) -> None:
@@ -200,12 +210,14 @@ class Tally:
                 self.counts.bytes_sent += event.bytes_sent
                 if self.speed:
                     self.speed.ended(event)
+                if self.sampler:
+                    self.sampler.ended(event)
             case LimitChanged(old, new, reason):
                 self.limit, self.limit_reason = new, reason
                 if new < old:
-                    self._limit_cut[reason] += 1
+                    self.limit_cut[reason] += 1
                 else:
-                    self._limit_raised += 1
+                    self.limit_raised += 1
             case SourceRead():
                 self.counts.source_complete = True
             case Held(for_s=for_s):
@@ -220,12 +232,15 @@ class Tally:
             return None
         return max(0.0, self._held_until_s - self._clock())
 
-    def record(self, outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> None:
+    def record(
+        self, outcomes: Sequence[Outcome], others: Sequence[Outcome], *, first: bool = False
+    ) -> None:
         """Count outcomes.
 
         Args:
             outcomes: Any number.
             others: Those of them that are not ADDED, few as a rule.
+            first: All of them are of each task's first attempt; so they need not be looked at.
         """
         counts, settled_before = self.counts, self.counts.settled
         counts.added += len(outcomes) - len(others)
@@ -238,6 +253,10 @@ class Tally:
                     counts.rejected += 1
                 case Verdict.ABANDONED:
                     counts.abandoned += 1
+        needed = {1: len(outcomes)} if first else Counter(map(_attempts, outcomes))
+        for begin, tasks in needed.items():
+            if begin is not None:
+                counts.attempts[begin] = counts.attempts.get(begin, 0) + tasks
         if self.speed:
             self.speed.settled(counts.settled - settled_before)
 
@@ -269,13 +288,13 @@ class Tally:
             converged=converged,
             unsettled=unsettled,
             in_doubt=in_doubt,
-            **asdict(counts),
+            **counts.numbers,
             elapsed_s=round(elapsed_s, 3),
             tasks_per_s=rate,
             limit=self.limit,
             limit_reason=self.limit_reason,
-            limit_raised=self._limit_raised,
-            limit_cut=dict(self._limit_cut),
+            limit_raised=self.limit_raised,
+            limit_cut=dict(self.limit_cut),
             limited_by=limited.cause.value if limited else None,
             limited_share=round(limited.share, 2) if limited else None,
             advice=self.speed.advice if self.speed else None,

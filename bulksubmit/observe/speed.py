@@ -216,6 +216,14 @@ class Speed:
         return _most([self._open(self._clock()), self._total])
 
     @property
+    def causes(self) -> Mapping[Cause, float]:
+        """For how many seconds each has limited it since the beginning."""
+        summed = self._total.copy()
+        for cause, seconds in self._open(self._clock()).items():
+            summed[cause] += seconds
+        return summed
+
+    @property
     def advice(self) -> str | None:
         """The one thing to do about what limited it altogether; None if that is not known."""
         limited = self.altogether

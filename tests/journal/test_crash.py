@@ -4,9 +4,11 @@ import shutil
 from contextlib import closing
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
 import pytest
 
+from bulksubmit import journal as journals
 from bulksubmit.core.account import Place
 from bulksubmit.core.model import Verdict
 from bulksubmit.errors import JournalError
@@ -43,20 +45,23 @@ def crashed(folder: Path, *, groups: int) -> list[Said]:
     """The files of a run whose process died after so many groups.
 
     They are chosen so that none of the last three was moved from the log into the file: before
-    SQLite does that it has waited for the disk, so that no crash can undo it.
+    SQLite does that it has waited for the disk, so that no crash can undo it. The log has room for
+    more groups here than usual: each of them has tasks all over the source, and so many pages.
 
     Returns:
         What the journal said at that time, and after each group since then.
     """
     work = folder.with_name("alive")
     random = Random(1)
-    with closing(begun(work)) as journal:
+    with patch.object(journals, "LOG_PAGES", 100), closing(begun(work)) as journal:
         writer = Writer(journal)
         history: list[Said] = [as_said(writer, 0)]
         left = list(range(TASKS))
         number, moved, in_file = 0, 0, (work / FILE).read_bytes()
         while number < max(groups, moved + 3):
             journal.will_send(attempt_of(range(number * 50, number * 50 + 50)))
+            if (work / FILE).read_bytes() != in_file:  # With the mark.
+                moved, in_file = number, (work / FILE).read_bytes()
             settling = [left.pop(random.randrange(len(left))) for _ in range(30)]
             writer.record(outcomes_of(settling[:20]))
             writer.record(outcomes_of(settling[20:25], Verdict.EXISTED))

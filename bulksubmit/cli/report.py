@@ -1,0 +1,172 @@
+"""``bulksubmit runs report``: a run as one page, or as one JSON object."""
+
+import os
+import sqlite3
+import sys
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+import orjson
+
+from bulksubmit.cli.flags import FILE
+from bulksubmit.database import translated
+from bulksubmit.errors import BulkSubmitError, OutputError
+from bulksubmit.history import told
+from bulksubmit.journal import FILE as JOURNAL
+from bulksubmit.journal import look
+from bulksubmit.observe.htmlreport import Example, Exceptions, Story, about, html_report
+from bulksubmit.observe.report import exit_code
+from bulksubmit.runs import Kept, find, now_utc
+
+CODES_MAX, EXAMPLES = 20, 3
+_HEAD_BYTES = 400  # Of a page that is there: enough to see which run it is of.
+
+_EPILOG = """\b
+RUN is a run's name, the beginning of one, or last: the run last written to.
+\b
+Examples:
+  bulksubmit runs report last
+  bulksubmit runs report last -o - > report.html
+  bulksubmit runs report last --output json | jq .attempts
+\b
+Environment:
+  BULKSUBMIT_STATE_DIR  where runs are kept
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("run")
+@click.option(
+    "-o",
+    "--to",
+    type=FILE,
+    help="The file; - is standard output.  [default: RUN.html here; of JSON: standard output]",
+)
+@click.option("--output", type=click.Choice(["html", "json"]), default="html", show_default=True)
+@click.option("--force", is_flag=True, help="Replace a file that is no earlier report of the run.")
+def report(*, run: str, to: Path | None, output: str, force: bool) -> None:
+    """Make a page of how a run went, or goes: it opens offline, and can be printed.
+
+    The file's name is printed. An earlier report of the same run is replaced.
+    """
+    try:
+        found = find(run)
+        story = story_of(found)
+        if output == "json":
+            text = orjson.dumps(story.as_dict(), option=orjson.OPT_INDENT_2) + b"\n"
+        else:
+            text = html_report(story).encode()
+        if str(to) == "-" or (to is None and output == "json"):
+            click.echo(text, nl=False)
+            return
+        path = to or Path(f"{found.run_id}.html")
+        _write(path, text, replaced=None if force else about(found.run_id))
+    except BulkSubmitError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(exit_code(error, requests=0, rejected=0))
+    click.echo(path)
+
+
+def story_of(run: Kept) -> Story:
+    """What a run's journal tells, all of it at one moment: it may be written to meanwhile.
+
+    Raises:
+        JournalError: if it cannot be trusted.
+    """
+    path = run.folder / JOURNAL
+    with translated(path), closing(sqlite3.connect(path, timeout=5.0)) as db:
+        db.execute("BEGIN")  # So that all is of the moment of the first question.
+        journal, history = look(db, path), told(db)
+        exceptions, codes = _exceptions(db)
+        (ended,) = db.execute("SELECT ended FROM run").fetchone()
+    identity, counts = journal.identity, journal.counts
+    # What was given up was sent, too.
+    sent = journal.settled.missing(0, min(journal.doubt_below, counts.total)) - counts.abandoned
+    return Story(
+        run_id=identity.run_id,
+        job_id=identity.job_id,
+        endpoint=identity.endpoint,
+        source=identity.source,
+        begun_at=identity.begun_at,
+        version=identity.version,
+        # By these counts, which may be newer than those that it was found with.
+        state="running" if run.in_use else "converged" if counts.converged else "unfinished",
+        ended=ended,
+        counts=counts,
+        in_doubt=max(sent, 0),
+        lives=history.lives,
+        samples=history.samples,
+        attempts=history.attempts,
+        exceptions=exceptions,
+        codes=codes,
+        made_at=now_utc(),
+        made_by=version("bulksubmit"),
+    )
+
+
+def _exceptions(db: sqlite3.Connection) -> tuple[list[Exceptions], int]:
+    """Those that the most tasks have, with examples; and how many verdicts and codes there are."""
+    groups = db.execute(
+        "SELECT verdict, code, count(*) FROM exception GROUP BY verdict, code"
+        " ORDER BY count(*) DESC, verdict, code"
+    ).fetchall()
+    shown = [
+        Exceptions(verdict, code or "", tasks, _examples(db, verdict, code))
+        for verdict, code, tasks in groups[:CODES_MAX]
+    ]
+    return shown, len(groups)
+
+
+def _examples(db: sqlite3.Connection, verdict: str, code: str | None) -> list[Example]:
+    rows = db.execute(
+        "SELECT file, line, task_id, attempts, in_doubt, message, request_id FROM exception"
+        " WHERE verdict = ? AND code IS ? ORDER BY ordinal LIMIT ?",
+        (verdict, code, EXAMPLES),
+    )
+    return [
+        Example(
+            file=file or "",
+            line=int(line),
+            task_id=task_id,
+            attempts=int(attempts),
+            in_doubt=bool(in_doubt),
+            message=message or "",
+            request_id=request_id or "",
+        )
+        for file, line, task_id, attempts, in_doubt, message, request_id in rows
+    ]
+
+
+def _write(path: Path, text: bytes, *, replaced: str | None) -> None:
+    """Write a file, whole or not at all.
+
+    Args:
+        path: Where.
+        text: What.
+        replaced: What the head of a file that is there must hold to be replaced; None: nothing.
+
+    Raises:
+        OutputError: if it cannot be written, or another file is there.
+    """
+    try:
+        if path.exists() and not path.is_file():  # Such as a pipe.
+            path.write_bytes(text)
+            return
+        if replaced is not None and path.exists() and replaced not in _head(path):
+            raise OutputError(f"{path} is there already; name another, or replace it by --force")
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            part.write_bytes(text)
+            part.replace(path)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _head(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(_HEAD_BYTES).decode(errors="replace")
