@@ -129,6 +129,7 @@ class Pool:
     """Posts what the reconciler says, as many at once as the limit allows.
 
     Attributes:
+        stopped: Nothing more is sent.
         error: What stopped it, if anything did.
         gave_up: Why it gave up, if it did.
         work: Set it when tasks were admitted, or the source was sealed.
@@ -168,7 +169,7 @@ class Pool:
         self._drain_s = drain_s
         self._posts: anyio.CancelScope | None = None
         self._delivering = 0
-        self._stopped = False
+        self.stopped = False
         self.error: Exception | None = None
         self.gave_up: str | None = None
         self.work = Signal()
@@ -176,7 +177,7 @@ class Pool:
 
     def stop(self, error: Exception | None = None) -> None:
         """Send nothing more; run() takes in the answers in flight and returns."""
-        self._stopped = True
+        self.stopped = True
         self.error = self.error or error
         self.work.set()
 
@@ -201,7 +202,7 @@ class Pool:
                 posts.cancel_scope.deadline = anyio.current_time() + self._drain_s
 
     async def _send_all(self, posts: TaskGroup, deliveries: TaskGroup) -> bool:
-        while not self._stopped:
+        while not self.stopped:
             now_s = anyio.current_time()
             opens_s = self._limit.opens_s(now_s)
             step = self._reconciler.next_step(

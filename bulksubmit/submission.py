@@ -11,7 +11,6 @@ from typing import Protocol
 import anyio
 from anyio.abc import TaskGroup
 
-from bulksubmit.core.account import BEGINNING
 from bulksubmit.core.events import Observer, SourceRead
 from bulksubmit.core.history import Life
 from bulksubmit.core.model import Attempt, Outcome, Reply, Verdict
@@ -28,6 +27,7 @@ from bulksubmit.errors import (
 )
 from bulksubmit.intake import Intake
 from bulksubmit.observe.files import Files
+from bulksubmit.observe.milestones import Milestones
 from bulksubmit.observe.progress import Progress, progressed
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.observe.sampler import Sampler
@@ -104,7 +104,7 @@ class Submission:
         )
         self._journal.file_of = source.file_of
         tally.go_on(self._journal.counts)
-        self._place = BEGINNING
+        self._read = Milestones()
         # Rejected tasks that are no sign of a wrong setting: an earlier process got past them,
         # or their ID was taken.
         self._taken = self._journal.counts.rejected
@@ -282,7 +282,9 @@ class Submission:
             await self._pool.room.wait()
         self._speed.memory(full=False)
         counts = self._tally.counts
-        counts.total, self._place = max(counts.total, after.ordinal), after
+        counts.total = max(counts.total, after.ordinal)
+        # Not before: the source is ahead by what has waited here.
+        self._read.add(after, self._source.bytes_read)
         self._journal.place(after)
         self._intake.take_in(block)
         rejected = self._reconciler.admit(tasks)
@@ -450,7 +452,7 @@ class Submission:
         end = min(self._journal.doubt_below, self._tally.counts.total)
         if not self.work.resumed or self._tally.counts.source_complete:
             return 0
-        return self._journal.settled.missing(self._place.ordinal, end)
+        return self._journal.settled.missing(self._read.place.ordinal, end)
 
     @property
     def progress(self) -> Progress:
@@ -460,8 +462,11 @@ class Submission:
             in_flight=self._reconciler.in_flight,
             limited_by=self._speed.recently,
             retrying=self._reconciler.retrying,
-            read=self._place,
-            bytes_read=self._source.bytes_read,
+            read=self._read.place,
+            bytes_read=self._read.bytes_read,
             bytes_total=self._source.bytes_total,
             holding_s=self._tally.holding_s,
+            bytes_settled=self._read.bytes_at(self._tally.counts.settled),
+            settled_before=self._tally.settled_before,
+            stopping=self._pool.stopped,
         )

@@ -46,7 +46,7 @@ ROOMS = {
     "service": May("core errors", "aiohttp anyio azure yarl"),
     # Looks up what exists, by any lister.
     "readback": May("core service", "msgspec"),
-    "observe": May("core errors", "opentelemetry orjson structlog"),
+    "observe": May("core errors", "opentelemetry orjson rich structlog"),
     # Remembers, and waits for nothing.
     "database": May("errors", "filelock"),
     "history": May("core"),

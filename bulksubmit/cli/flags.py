@@ -13,6 +13,7 @@ from bulksubmit.cli.options import concurrency, credential, option
 from bulksubmit.core.model import OnExists
 from bulksubmit.core.wire import API_VERSION
 from bulksubmit.errors import SettingsError
+from bulksubmit.observe.screen import Show
 from bulksubmit.settings import RejectsBound, Settings
 
 _DEFAULTS = Settings()
@@ -45,6 +46,12 @@ _SHOWN = (
         "--output", type=click.Choice(["table", "json"]), default="table", help="Of the report."
     ),
     option("--quiet", is_flag=True, help="No progress; errors only."),
+    option(
+        "--progress",
+        type=click.Choice(["auto", "plain", "none"]),
+        default="auto",
+        help="In place on a terminal; plain: a line every 10 s. SIGUSR1 asks for one.",
+    ),
     option("--log-file", type=FILE, help="One line a request, and more."),
     option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Of the log."),
 )
@@ -191,6 +198,7 @@ class Flags:
     results: Path | None
     output: str
     quiet: bool
+    progress: Show
     log_file: Path | None
     log_format: str
 
@@ -200,6 +208,7 @@ class Flags:
         return Output(
             as_json=self.output == "json",
             quiet=self.quiet,
+            progress=self.progress,
             log_file=self.log_file,
             log_as_json=self.log_format == "json",
         )

@@ -18,9 +18,8 @@ from bulksubmit.api import resume, stream
 from bulksubmit.consumer import Outcomes
 from bulksubmit.core.events import Event, Observer
 from bulksubmit.errors import BulkSubmitError, NotConverged, OutputError
-from bulksubmit.observe.progress import progress_line
 from bulksubmit.observe.report import Report, Tally, exit_code
-from bulksubmit.observe.screen import Screen
+from bulksubmit.observe.screen import Screen, Show, in_place
 from bulksubmit.observe.table import report_table
 from bulksubmit.producer.source import AnySource
 from bulksubmit.runs import Kept, Run
@@ -50,6 +49,7 @@ class Output:
     Attributes:
         as_json: The report as one JSON object, not as a table.
         quiet: No progress and no notes; errors only.
+        progress: Drawn in place on a terminal, or in plain lines, or not at all.
         log_file: Where each event is logged, if anywhere.
         log_as_json: The log as JSON lines, not as text.
         lasting: The run stays, so that it is worth saying how to go on with it.
@@ -57,6 +57,7 @@ class Output:
 
     as_json: bool = False
     quiet: bool = False
+    progress: Show = "auto"
     log_file: Path | None = None
     log_as_json: bool = False
     lasting: bool = True
@@ -106,7 +107,7 @@ async def _run(
     output: Output,
     target: Target,
 ) -> Report:
-    screen = Screen(sys.stderr, quiet=output.quiet)
+    screen = Screen(sys.stderr, quiet=output.quiet, show=output.progress)
     signals = Signals(screen)
     outcomes: Outcomes | None = None
     error: Exception | None = None
@@ -157,6 +158,10 @@ def print_report(report: Report, output: Output) -> None:
     try:
         if output.as_json:
             click.echo(orjson.dumps(report.as_dict()))
+        elif report.run_id and in_place(sys.stdout):
+            from bulksubmit.observe.painted import print_painted  # noqa: PLC0415 - rich: 50 ms
+
+            print_painted(report, sys.stdout)
         elif report.run_id:
             click.echo(report_table(report), nl=False)
     except BrokenPipeError:
@@ -230,8 +235,17 @@ async def _watch(outcomes: Outcomes, screen: Screen) -> None:
         raise ended_by
 
 
+_ENDS = (signal.SIGINT, signal.SIGTERM)
+# What asks how far it is; SIGINFO, where there is one, is Ctrl-T.
+_QUESTIONS = {
+    number
+    for name in ("SIGUSR1", "SIGINFO")
+    if isinstance(number := getattr(signal, name, None), signal.Signals)
+}
+
+
 class Signals:
-    """What Ctrl-C and SIGTERM do.
+    """What Ctrl-C and SIGTERM do, and SIGUSR1.
 
     Attributes:
         outcomes: The run, once it has begun: the first signal stops it in order, the second does
@@ -251,7 +265,7 @@ class Signals:
             NotConverged: if one ended it before the run had begun.
         """
         error: Exception | None = None
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*_ENDS, *_QUESTIONS) as signals:
             async with anyio.create_task_group() as beside:
                 beside.start_soon(self._heed, signals, beside.cancel_scope)
                 try:
@@ -268,7 +282,9 @@ class Signals:
         self, signals: AsyncIterator[signal.Signals], everything: anyio.CancelScope
     ) -> None:
         async for number in signals:
-            if self._first is None:
+            if number in _QUESTIONS:
+                self._tell()
+            elif self._first is None:
                 self._first = number
                 if self.outcomes is None:
                     everything.cancel()
@@ -281,8 +297,17 @@ class Signals:
                 self.outcomes.cut()
                 return
 
+    def _tell(self) -> None:
+        if self.outcomes:
+            self._screen.tell(self.outcomes.progress)
+        else:
+            self._screen.error("nothing was sent yet")
+
 
 async def _show_progress(outcomes: Outcomes, screen: Screen) -> None:
+    begun = outcomes.progress
+    if begun.settled_before and not begun.report.converged:
+        screen.progress(begun)  # At once: what was done before is what one wants to know now.
     while True:
         await anyio.sleep(screen.period_s)
-        screen.progress(progress_line(outcomes.progress, screen.width))
+        screen.progress(outcomes.progress)

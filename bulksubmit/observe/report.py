@@ -175,6 +175,7 @@ class Tally:
         limit_reason: Why it is that many; None if it has never changed.
         limit_raised: How often it was raised.
         limit_cut: How often it was cut, by reason.
+        settled_before: Tasks that earlier processes of the run settled.
         speed: What limits it; told of each attempt. Set, like the limit, by whoever has a pool.
         sampler: Likewise, how it goes over time.
     """
@@ -186,7 +187,7 @@ class Tally:
             clock: The time in seconds, from any start.
         """
         self._clock, self._started_s = clock, clock()
-        self._settled_before, self._requests_before = 0, 0
+        self.settled_before, self._requests_before = 0, 0
         self.counts = Counts()
         self.limit: float | None = None
         self.limit_reason: str | None = None
@@ -198,7 +199,7 @@ class Tally:
     def go_on(self, counts: Counts) -> None:
         """Go on from what earlier processes of the run counted; the rate is this process's."""
         self.counts = counts
-        self._settled_before, self._requests_before = counts.settled, counts.requests
+        self.settled_before, self._requests_before = counts.settled, counts.requests
 
     def __call__(self, event: Event, /) -> None:
         """See Observer."""
@@ -275,7 +276,7 @@ class Tally:
         elapsed_s = self._clock() - self._started_s
         counts = self.counts
         converged = counts.converged
-        settled_here = counts.settled - self._settled_before
+        settled_here = counts.settled - self.settled_before
         code = ExitCode.UNSETTLED  # A run that is still under way, or was cut off.
         if error or converged:
             sent_here = counts.requests - self._requests_before

@@ -1,21 +1,32 @@
-"""What a person at the terminal sees while a run is under way: notes, and one line of progress."""
+"""What a person sees while a run is under way: notes, and how far it is.
+
+On a terminal it is a few lines in place, four times a second; elsewhere (a file, a pipe, a
+terminal that cannot move its cursor) a line every ten seconds, with its time.
+"""
 
 import os
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
 from bulksubmit.core.events import Anomaly, Event, Held, Noted, RequestEnded, Resumed
+from bulksubmit.observe.panel import panel
+from bulksubmit.observe.progress import Progress, in_ascii, progress_line
+from bulksubmit.observe.recent import Recent
+
+if TYPE_CHECKING:
+    from bulksubmit.observe.live import Live
 
 TERMINAL_PERIOD_S = 0.25  # On a terminal, in place;
 PLAIN_PERIOD_S = 10.0  # elsewhere, a line each.
 
-COLUMNS = 80  # Of a terminal that does not say, such as one without a window.
+COLUMNS, ROWS = 80, 24  # Of a terminal that does not say, such as one without a window.
 
 NOTES_MAX = 5  # Of one kind, about the input.
 
-_CLEAR_LINE = "\r\x1b[2K"
+Show: TypeAlias = Literal["auto", "plain", "none"]
 
 
 class Screen:
@@ -24,18 +35,37 @@ class Screen:
     It is an observer too: what holds the run back is told as it happens.
     """
 
-    def __init__(self, out: TextIO, *, quiet: bool) -> None:
-        """Write to a stream; with ``quiet``, errors only."""
+    def __init__(
+        self,
+        out: TextIO,
+        *,
+        quiet: bool,
+        show: Show = "auto",
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Write to a stream.
+
+        Args:
+            out: The stream.
+            quiet: Write errors, and what is asked for; neither notes nor progress.
+            show: Progress in place if the stream can, or in plain lines, or not at all.
+            clock: The time in seconds.
+        """
         self._out, self._quiet = out, quiet
-        self._in_place = out.isatty()
+        self._shows = show != "none" and not quiet
+        self._live = _live(out) if self._shows and show == "auto" and in_place(out) else None
+        self._recent = Recent(clock)
+        self._ascii_only = not _encodes(out, "·≥…━╸")
         self._anomalies: set[str] = set()
         self._silence = ""
         self._noted: Counter[str] = Counter()
-        self.period_s = TERMINAL_PERIOD_S if self._in_place else PLAIN_PERIOD_S
+        self.period_s = TERMINAL_PERIOD_S if self._live else PLAIN_PERIOD_S
 
     def __call__(self, event: Event, /) -> None:
         """See Observer."""
         match event:
+            case RequestEnded(attempt=attempt, latency_s=latency_s) if attempt:
+                self._recent.ended(latency_s)
             case Held(reason, for_s):
                 self.note(f"holding back for {for_s:.1f} s: {reason}")
             case Resumed():
@@ -64,42 +94,73 @@ class Screen:
     def note(self, text: str) -> None:
         """A line that stays, unless quiet."""
         if not self._quiet:
-            self._write(f"{_CLEAR_LINE if self._in_place else ''}{text}\n")
+            self.error(text)
 
     def error(self, text: str) -> None:
         """A line that stays, in any case."""
-        self._write(f"{_CLEAR_LINE if self._in_place else ''}{text}\n")
+        self._write(self._live.above(text) if self._live else f"{text}\n")
 
-    def progress(self, line: str) -> None:
-        """The line of progress, in the place of the one before."""
-        if self._quiet:
+    def progress(self, progress: Progress) -> None:
+        """How far it is, by now: in the place of what was shown before, or a line."""
+        if not self._shows:
             return
-        if self._in_place:
-            # What does not fit would wrap, and stay.
-            self._write(f"{_CLEAR_LINE}{line[: self.width]}")
-        else:
-            self._write(f"{time.strftime('%H:%M:%S')} {line}\n")
+        if not self._live:
+            self.tell(progress)
+        elif self._live.is_in_front:
+            columns, rows = self._size
+            lines = panel(
+                progress,
+                self._recent.look(progress.settled),
+                width=columns - 1,  # In the last column, some terminals wrap.
+                height=rows - 1,
+                ascii_only=self._ascii_only,
+            )
+            self._write(self._live.draw(lines))
+
+    def tell(self, progress: Progress) -> None:
+        """How far it is, as a line that stays, even if quiet: somebody has asked."""
+        line = progress_line(progress, pace=self._recent.look(progress.settled))
+        self.error(f"{time.strftime('%H:%M:%S')} {line}")
 
     def done(self) -> None:
         """Leave the terminal as it was."""
         for what, count in self._noted.items():
             if count > NOTES_MAX:
                 self.note(f"and {count - NOTES_MAX:,} more of: {what}")
-        if self._in_place and not self._quiet:
-            self._write(_CLEAR_LINE)
+        if self._live:
+            self._write(self._live.clear())
 
     @property
-    def width(self) -> int | None:
-        """How many characters a line of progress may have; None for any number."""
-        if not self._in_place:
-            return None
+    def _size(self) -> tuple[int, int]:
+        """Columns and rows of the terminal, at present."""
         try:
-            columns = os.get_terminal_size(self._out.fileno()).columns
+            columns, rows = os.get_terminal_size(self._out.fileno())
         except OSError:
-            return None
-        return (columns or COLUMNS) - 1  # In the last column, some terminals wrap.
+            return COLUMNS, ROWS
+        return columns or COLUMNS, rows or ROWS
 
     def _write(self, text: str) -> None:
+        if self._ascii_only:
+            text = in_ascii(text)
         with suppress(OSError):  # A terminal or pipe that has gone is no reason to stop.
             self._out.write(text)
             self._out.flush()
+
+
+def in_place(out: TextIO) -> bool:
+    """Whether what is written there can be painted, and drawn over."""
+    return out.isatty() and os.environ.get("TERM", "") not in {"", "dumb", "unknown"}
+
+
+def _live(out: TextIO) -> "Live":
+    from bulksubmit.observe.live import Live  # noqa: PLC0415 - rich: 50 ms
+
+    return Live(out)
+
+
+def _encodes(out: TextIO, text: str) -> bool:
+    try:
+        text.encode(out.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True

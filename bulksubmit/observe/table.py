@@ -6,6 +6,13 @@ from bulksubmit.observe.report import ExitCode, Report, shown_limit
 
 def report_table(report: Report) -> str:
     """The report as lines of a label and a value, ending with a line end."""
+    rows = report_rows(report)
+    width = max(len(label) for label, _ in rows)
+    return "".join(f"{label:<{width}}  {value}\n" for label, value in rows)
+
+
+def report_rows(report: Report) -> list[tuple[str, str]]:
+    """The labels and values of the report."""
     rows = [
         ("job", report.job_id),
         ("run", report.run_id or "none"),
@@ -35,8 +42,7 @@ def report_table(report: Report) -> str:
         rows.append(("ended by", report.error))
     if advice := _advice(report):
         rows.append(("next", advice))
-    width = max(len(label) for label, _ in rows)
-    return "".join(f"{label:<{width}}  {value}\n" for label, value in rows)
+    return rows
 
 
 def _existed(report: Report) -> str:

@@ -1,0 +1,72 @@
+"""Lines of a terminal that are drawn again and again in place, with what scrolls above them.
+
+The cursor rests on the first of them, not below the last one: when a window is made narrower,
+some terminals wrap what is there and some do not, but all keep the cursor on its line, so that
+clearing from there to the end leaves nothing behind.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import TextIO
+
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from bulksubmit.observe.panel import Line, Tone
+
+_CLEAR_LINE = "\x1b[K"  # To its end;
+_CLEAR = "\x1b[J\r"  # to that of the screen, and back to the line's beginning.
+
+STYLES = {
+    Tone.PLAIN: Style(),
+    Tone.FAINT: Style(dim=True),
+    Tone.GOOD: Style(color="green"),
+    Tone.ODD: Style(color="yellow"),
+    Tone.BAD: Style(color="red"),
+}
+
+
+class Live:
+    """Makes what is to be written; writes nothing itself."""
+
+    def __init__(self, out: TextIO) -> None:
+        """Draw for a terminal, in the colours that it has (rich heeds NO_COLOR and the like)."""
+        self._out = out
+        self._console = Console(file=out, highlight=False, markup=False, emoji=False)
+        self._drawn = ""
+
+    def draw(self, lines: Sequence[Line]) -> str:
+        """The lines, in the place of those before.
+
+        Args:
+            lines: None of them wider than the terminal, nor more than it has.
+        """
+        painted = [self._painted(line) for line in lines]
+        up = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""
+        # Cleared behind what is written, not before: that would flicker.
+        self._drawn = "\r" + f"{_CLEAR_LINE}\n".join(painted) + f"{_CLEAR}{up}"
+        return self._drawn
+
+    def above(self, text: str) -> str:
+        """A line that stays and scrolls, and what was drawn again below it."""
+        return f"\r{_CLEAR}{text}\n{self._drawn}"
+
+    def clear(self) -> str:
+        """Nothing in their place."""
+        self._drawn = ""
+        return f"\r{_CLEAR}"
+
+    @property
+    def is_in_front(self) -> bool:
+        """Whether the terminal is ours, not the shell's that has sent us to the background."""
+        try:
+            return os.tcgetpgrp(self._out.fileno()) == os.getpgrp()
+        except OSError:  # Not the one that we were started from.
+            return True
+
+    def _painted(self, line: Line) -> str:
+        text = Text.assemble(*((piece, STYLES[tone]) for piece, tone in line), no_wrap=True)
+        with self._console.capture() as captured:
+            self._console.print(text, end="", soft_wrap=True)
+        return captured.get()
