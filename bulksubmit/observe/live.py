@@ -2,7 +2,8 @@
 
 The cursor rests on the first of them, not below the last one: when a window is made narrower,
 some terminals wrap what is there and some do not, but all keep the cursor on its line, so that
-clearing from there to the end leaves nothing behind.
+clearing from there to the end leaves nothing behind. And they are drawn without wrapping: a
+terminal may have been narrower for a while when it says so.
 """
 
 import os
@@ -15,8 +16,11 @@ from rich.text import Text
 
 from bulksubmit.observe.panel import Line, Tone
 
-_CLEAR_LINE = "\x1b[K"  # To its end;
-_CLEAR = "\x1b[J\r"  # to that of the screen, and back to the line's beginning.
+_CLEAR_LINE = "\r\x1b[2K"  # And to its beginning.
+# To the end of the screen. Never from its very beginning: tmux would take that for a reason to
+# put the whole screen into its history.
+_CLEAR_REST = "\x1b[J"
+_WRAP_OFF, _WRAP_ON = "\x1b[?7l", "\x1b[?7h"
 
 STYLES = {
     Tone.PLAIN: Style(),
@@ -40,22 +44,24 @@ class Live:
         """The lines, in the place of those before.
 
         Args:
-            lines: None of them wider than the terminal, nor more than it has.
+            lines: One or more, none of them empty, or wider than the terminal.
         """
-        painted = [self._painted(line) for line in lines]
-        up = f"\x1b[{len(lines) - 1}A" if len(lines) > 1 else ""
-        # Cleared behind what is written, not before: that would flicker.
-        self._drawn = "\r" + f"{_CLEAR_LINE}\n".join(painted) + f"{_CLEAR}{up}"
+        first, *others = [self._painted(line) for line in lines]
+        up = f"\x1b[{len(others)}A" if others else ""
+        # In one piece, so that nobody sees it half drawn. Cleared before, not behind: lines that
+        # the terminal has wrapped would stay wrapped for it.
+        rest = "".join(f"\n{each}" for each in others)
+        self._drawn = f"{_CLEAR_LINE}{_WRAP_OFF}{first}{_CLEAR_REST}{rest}\r{up}{_WRAP_ON}"
         return self._drawn
 
     def above(self, text: str) -> str:
         """A line that stays and scrolls, and what was drawn again below it."""
-        return f"\r{_CLEAR}{text}\n{self._drawn}"
+        return f"{_CLEAR_LINE}{text or ' '}{_CLEAR_REST}\n{self._drawn}"
 
     def clear(self) -> str:
         """Nothing in their place."""
         self._drawn = ""
-        return f"\r{_CLEAR}"
+        return f"{_CLEAR_LINE} {_CLEAR_REST}{_CLEAR_LINE}"
 
     @property
     def is_in_front(self) -> bool:

@@ -2,7 +2,7 @@
 
 ::
 
-     42% ━━━━━━━━━━━━━━━╸━━━━━━━━━━━━━━━━━━━━ 42,000 of ≥ 50,000 settled, reading…
+     42% ━━━━━━━━━━━━━━━╸──────────────────── 42,000 of ≥ 50,000 settled, reading…
     4,210/s now · 4,200/s mean · 14 s left · limited by: service (throttled)
     41,950 added · 30 existed · 20 rejected · 12 retrying · 100 in doubt
     16 in flight, limit 16.4 (throttled) · 2.1% throttled · p95 84 ms
@@ -43,7 +43,7 @@ class Tone(Enum):
 Piece = tuple[str, Tone]
 Line = list[Piece]
 
-_GAP: Piece = (" · ", Tone.FAINT)
+_GAP = " · "
 _INDENT: Piece = ("  ", Tone.PLAIN)
 _BAR_MIN, _BAR_MAX = 10, 40  # Columns.
 _TONES = {
@@ -102,7 +102,7 @@ def _bar(share: float, width: int, *, ascii_only: bool) -> Line:
         return [("#" * done, Tone.GOOD), ("-" * (width - done), Tone.FAINT)]
     half = "╸" if share * width - done >= 1 / 2 else ""
     left = width - done - len(half)
-    return [("━" * done + half, Tone.GOOD), ("━" * left, Tone.FAINT)]
+    return [("━" * done + half, Tone.GOOD), ("─" * left, Tone.FAINT)]
 
 
 def _speed(progress: Progress, pace: Pace) -> Iterator[Piece]:
@@ -139,12 +139,12 @@ def _requests(progress: Progress, pace: Pace) -> Iterator[Piece]:
 def _flowed(pieces: Iterable[Piece], width: int, *, ascii_only: bool) -> list[Line]:
     """Pieces one after the other, on as many lines as they need."""
     lines: list[Line] = []
-    used = 0
+    used, gap = 0, in_ascii(_GAP) if ascii_only else _GAP
     for words, tone in pieces:
         text = in_ascii(words) if ascii_only else words
-        if lines and used + len(_GAP[0]) + len(text) <= width:
-            lines[-1] += [_GAP, (text, tone)]
-            used += len(_GAP[0]) + len(text)
+        if lines and used + len(gap) + len(text) <= width:
+            lines[-1] += [(gap, Tone.FAINT), (text, tone)]
+            used += len(gap) + len(text)
         else:
             line = [_INDENT] if lines else []
             used = sum(len(piece) for piece, _ in line)

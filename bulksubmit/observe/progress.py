@@ -16,6 +16,7 @@ from bulksubmit.observe.causes import SHORT
 from bulksubmit.observe.report import Report, shown_limit
 from bulksubmit.observe.speed import Limited
 
+STEADY_S_MIN = 3.0  # Before that, a run has only begun, and what is left would seem to take hours.
 BRIEFEST = 3  # 0: whole; 1: without "settled"; 2: nor "limited by"; 3: nor how many there are.
 
 
@@ -164,9 +165,9 @@ def _first_parts(progress: Progress, pace: Pace, brief: int) -> Iterator[str]:
         yield f"{progress.percent:3d}%"
     of = "" if brief == BRIEFEST else f" of {total(progress)}"
     yield f"{progress.settled:,}{of}{'' if brief else ' settled'}"
-    mean_per_s = report.tasks_per_s
-    rate = mean_per_s if pace.tasks_per_s is None else pace.tasks_per_s
-    yield halted(progress) or f"{rate:,.0f}/s"
+    rate = report.tasks_per_s if pace.tasks_per_s is None else pace.tasks_per_s
+    if (halt := halted(progress)) or rate:
+        yield halt or f"{rate:,.0f}/s"
     if progress.limited_by:
         label = "" if brief >= BRIEFEST - 1 else "limited by: "
         yield f"{label}{SHORT[progress.limited_by.cause]}"
@@ -224,8 +225,10 @@ def halted(progress: Progress) -> str | None:
 
 def time_left(progress: Progress, pace: Pace) -> str | None:
     """How long it still takes at this pace, if it goes on at all."""
-    mean_per_s, left = progress.report.tasks_per_s, progress.left
-    rate = mean_per_s if pace.steady_per_s is None else pace.steady_per_s
+    report, left = progress.report, progress.left
+    rate = pace.steady_per_s
+    if rate is None and report.elapsed_s >= STEADY_S_MIN:
+        rate = report.tasks_per_s
     if not left or not rate or halted(progress):
         return None
     return f"{duration(left / rate)} left"

@@ -4,11 +4,11 @@ import math
 from collections import deque
 from collections.abc import Callable
 
-from bulksubmit.observe.progress import Pace
+from bulksubmit.observe.progress import STEADY_S_MIN, Pace
 
 RATE_S = 5.0  # A rate is of so long: steady enough to be read, quick enough to be believed.
 STEADY_S = 30.0  # The time left is by so long.
-SOON_S = 1.0  # What is less long is noise.
+RATE_S_MIN = 1.0  # Of less it is noise.
 REPLIES_S, REPLIES_MAX = 10.0, 1000  # p95 is of the replies of so long, and so many at most.
 
 
@@ -38,16 +38,20 @@ class Recent:
             self._settled.popleft()
         while self._replies and self._replies[0][0] < now_s - REPLIES_S:
             self._replies.popleft()
-        return Pace(self._rate(now_s, RATE_S), self._rate(now_s, STEADY_S), self._p95_s())
+        return Pace(
+            self._rate(now_s, RATE_S, RATE_S_MIN),
+            self._rate(now_s, STEADY_S, STEADY_S_MIN),
+            self._p95_s(),
+        )
 
-    def _rate(self, now_s: float, over_s: float) -> float | None:
+    def _rate(self, now_s: float, over_s: float, over_s_min: float) -> float | None:
         """Since the youngest sample that is so old, or the oldest one."""
         since_s, settled = self._settled[0]
         for at_s, count in self._settled:
             if at_s > now_s - over_s:
                 break
             since_s, settled = at_s, count
-        if now_s - since_s < SOON_S:
+        if now_s - since_s < over_s_min:
             return None
         return (self._settled[-1][1] - settled) / (now_s - since_s)
 

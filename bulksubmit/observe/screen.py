@@ -55,9 +55,9 @@ class Screen:
         self._shows = show != "none" and not quiet
         self._live = _live(out) if self._shows and show == "auto" and in_place(out) else None
         self._recent = Recent(clock)
-        self._ascii_only = not _encodes(out, "·≥…━╸")
+        self._ascii_only = not _encodes(out, "·≥…━╸─")
         self._anomalies: set[str] = set()
-        self._silence = ""
+        self._silence = self._held = ""
         self._noted: Counter[str] = Counter()
         self.period_s = TERMINAL_PERIOD_S if self._live else PLAIN_PERIOD_S
 
@@ -67,8 +67,12 @@ class Screen:
             case RequestEnded(attempt=attempt, latency_s=latency_s) if attempt:
                 self._recent.ended(latency_s)
             case Held(reason, for_s):
-                self.note(f"holding back for {for_s:.1f} s: {reason}")
+                # Each probe that fails is the same again; how long it lasts, progress says.
+                if reason != self._held:
+                    self.note(f"holding back for {for_s:.1f} s: {reason}")
+                self._held = reason
             case Resumed():
+                self._held = ""
                 self.note("going on")
             case Anomaly(what, attempt, task_id) if what not in self._anomalies:
                 self._anomalies.add(what)

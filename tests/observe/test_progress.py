@@ -1,7 +1,6 @@
 """What is seen of a run while it lasts."""
 
 import io
-import os
 from dataclasses import replace
 
 import orjson
@@ -11,9 +10,9 @@ from bulksubmit.core.account import Place
 from bulksubmit.core.events import Anomaly, Event, Held, LimitChanged, Resumed, SourceRead
 from bulksubmit.observe.causes import Cause
 from bulksubmit.observe.log import log_to
-from bulksubmit.observe.progress import Progress, progress_line
+from bulksubmit.observe.progress import Pace, Progress, progress_line
 from bulksubmit.observe.report import Report
-from bulksubmit.observe.screen import Screen
+from bulksubmit.observe.screen import Screen, Show
 from bulksubmit.observe.speed import Limited
 from tests.observe.test_report import report, request_ended
 
@@ -26,28 +25,62 @@ def progress(
     limited_by: Limited | None = None,
     bytes_read: int = 0,
     bytes_total: int | None = None,
+    bytes_settled: int | None = None,
 ) -> Progress:
     read = Place(so_far.total, bytes_read, so_far.total + 1)
-    return Progress(so_far, in_flight, limited_by, retrying, read, bytes_read, bytes_total)
+    return Progress(
+        so_far,
+        in_flight,
+        limited_by,
+        retrying,
+        read,
+        bytes_read,
+        bytes_total,
+        bytes_settled=bytes_settled,
+    )
 
 
 # --- The line ------------------------------------------------------------------------------------
 
 
 def test_the_line_of_a_file() -> None:
-    """Before its end the number of tasks is estimated by bytes, and so is the time left."""
+    """Before its end the percentage is of its bytes, the time left follows from it."""
+    read = report(50_000, added=42_000)
     line = progress_line(
-        progress(report(50_000, added=42_000), in_flight=16, bytes_read=500, bytes_total=1000)
+        progress(read, in_flight=16, bytes_read=500, bytes_total=1000, bytes_settled=420)
     )
 
-    assert line == " 42% · 42,000 of ~100,000 settled · 4,200/s · 14 s left · 16 in flight"
+    assert line == (
+        " 42% · 42,000 of ≥ 50,000 settled · 4,200/s · 14 s left · reading… · 16 in flight"
+    )
 
 
 def test_the_line_of_a_pipe() -> None:
     """Without a size there is nothing to estimate from."""
     line = progress_line(progress(report(500, added=420), in_flight=1))
 
-    assert line == "420 of 500 and more settled · 42/s · 1 in flight"
+    assert line == "420 of ≥ 500 settled · 42/s · reading… · 1 in flight"
+
+
+def test_the_line_with_what_is_going_on() -> None:
+    """The rate is that of the last seconds, the time left of half a minute."""
+    so_far = replace(progress(report(1000, SourceRead(1000), added=400)), settled_before=300)
+
+    line = progress_line(so_far, pace=Pace(60.0, 20.0, 0.0841))
+
+    assert line == (
+        " 40% · 400 of 1,000 settled · 60/s · 30 s left · 300 in earlier processes"
+        " · 0 in flight · p95 84 ms"
+    )
+
+
+def test_a_run_that_has_only_begun() -> None:
+    """In its first seconds there is no time left to be told, nor a rate while there is none."""
+    begun = progress(report(1000, SourceRead(1000), added=0, elapsed_s=0.0))
+    soon = progress(report(1000, SourceRead(1000), added=10, elapsed_s=2.9))
+
+    assert progress_line(begun) == "  0% · 0 of 1,000 settled · 0 in flight"
+    assert progress_line(soon) == "  1% · 10 of 1,000 settled · 3/s · 0 in flight"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +107,7 @@ def test_what_limits_it_at_present() -> None:
 
     line = progress_line(progress(report(500, added=420), limited_by=limited))
 
-    assert line.endswith(" · 42/s · limited by: service (throttled) · 0 in flight")
+    assert line.endswith(" · 42/s · limited by: service (throttled) · reading… · 0 in flight")
 
 
 @pytest.mark.parametrize(
@@ -112,12 +145,14 @@ def test_a_hold_has_neither_rate_nor_time_left() -> None:
     lines = [
         progress_line(replace(progress(so_far), holding_s=for_s)) for for_s in (17.2, 0.0, None)
     ]
+    stopping = progress_line(replace(progress(so_far), stopping=True))
 
     assert lines == [
         " 40% · 400 of 1,000 settled · holding, 18 s · 0 in flight",
         " 40% · 400 of 1,000 settled · holding, probing · 0 in flight",
         " 40% · 400 of 1,000 settled · 40/s · 15 s left · 0 in flight",
     ]
+    assert stopping == " 40% · 400 of 1,000 settled · stopping · 0 in flight"
 
 
 def test_what_is_odd_is_shown() -> None:
@@ -145,7 +180,9 @@ def test_all_settled_but_not_read_to_the_end() -> None:
     """While the source goes on, there is no hundred percent."""
     so_far = report(100, added=100)
 
-    assert progress_line(progress(so_far, bytes_read=10, bytes_total=10)).startswith(" 99%")
+    assert progress_line(
+        progress(so_far, bytes_read=10, bytes_total=10, bytes_settled=10)
+    ).startswith(" 99%")
 
 
 def test_no_tasks_at_all() -> None:
@@ -154,11 +191,11 @@ def test_no_tasks_at_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("total", "left"), [(100, "9 s"), (1000, "1 min 39 s"), (100_000, "2 h 46 min")]
+    ("total", "left"), [(100, "27 s"), (400, "1 min 58 s"), (100_000, "8 h 25 min")]
 )
 def test_the_time_left(total: int, left: str) -> None:
     """In the two units that matter."""
-    so_far = report(total, SourceRead(total), added=10, elapsed_s=1.0)
+    so_far = report(total, SourceRead(total), added=10, elapsed_s=3.0)
 
     assert progress_line(progress(so_far)).endswith(f"· {left} left · 0 in flight")
 
@@ -166,79 +203,65 @@ def test_the_time_left(total: int, left: str) -> None:
 # --- The screen ----------------------------------------------------------------------------------
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_on_a_terminal_the_line_stays_in_place() -> None:
-    """Each line of progress replaces the one before; notes stay; nothing is left at the end."""
-    out = Terminal()
-    screen = Screen(out, quiet=False)
-
-    screen.progress("1%")
-    screen.note("a note")
-    screen.progress("2%")
-    screen.done()
-
-    clear = "\r\x1b[2K"
-    assert out.getvalue() == f"{clear}1%{clear}a note\n{clear}2%{clear}"
-    assert screen.period_s == 0.25
-
-
-@pytest.mark.parametrize(("columns", "width"), [(0, 79), (120, 119)])
-def test_a_terminal_without_a_width_has_eighty_columns(
-    columns: int, width: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One without a window says 0. The last column stays free."""
-    out = Terminal()
-    monkeypatch.setattr(out, "fileno", lambda: 2)
-    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((columns, 0)))
-    screen = Screen(out, quiet=False)
-
-    screen.progress("x" * 200)
-
-    assert screen.width == width
-    assert out.getvalue().count("x") == width
-
-
 def test_elsewhere_each_line_is_a_line() -> None:
     """Without a terminal: a line every ten seconds, with its time, and no control characters."""
     out = io.StringIO()
     screen = Screen(out, quiet=False)
 
-    screen.progress("1%")
+    screen.progress(progress(report(500, added=420)))
     screen.note("a note")
     screen.done()
 
     first, second = out.getvalue().splitlines()
-    assert first[8:] == " 1%"
+    assert first[8:].startswith(" 420 of >= 500 settled | 42/s")
     assert second == "a note"
     assert "\x1b" not in out.getvalue()
     assert screen.period_s == 10.0
 
 
-@pytest.mark.parametrize("out", [Terminal(), io.StringIO()])
-def test_quiet(out: io.StringIO) -> None:
-    """No progress, no notes: errors only."""
-    screen = Screen(out, quiet=True)
+def test_the_pace_is_that_between_two_lines() -> None:
+    """By the events, and by what was settled when it was last looked."""
+    out, now_s = io.StringIO(), 100.0
+    screen = Screen(out, quiet=False, clock=lambda: now_s)
 
-    screen.progress("1%")
+    screen.progress(progress(report(5000, SourceRead(5000), added=1000)))
+    screen(request_ended())
+    now_s += 10.0
+    screen.progress(progress(report(5000, SourceRead(5000), added=4000)))
+
+    last = out.getvalue().splitlines()[-1]
+    assert " 80% | 4,000 of 5,000 settled | 300/s | 3 s left | " in last
+    assert last.endswith(" | p95 100 ms")
+
+
+@pytest.mark.parametrize(("quiet", "show"), [(True, "auto"), (False, "none")])
+def test_no_progress(*, quiet: bool, show: Show) -> None:
+    """Quiet: errors only. Without progress: notes, too. What is asked for is told."""
+    out = io.StringIO()
+    screen = Screen(out, quiet=quiet, show=show)
+    so_far = progress(report(500, added=420))
+
+    screen.progress(so_far)
     screen.note("a note")
     screen(Held("429", 3.0))
     screen.error("an error")
+    screen.tell(so_far)
     screen.done()
 
-    assert out.getvalue().removeprefix("\r\x1b[2K") == "an error\n"
+    *others, asked = out.getvalue().splitlines()
+    notes = [] if quiet else ["a note", "holding back for 3.0 s: 429"]
+    assert others == [*notes, "an error"]
+    assert "420 of >= 500 settled" in asked
 
 
 def test_what_holds_the_run_back_is_told() -> None:
-    """Holds, a job that is not answered for, and each kind of oddity once."""
+    """Holds, a job that is not answered for, and each kind of oddity: once."""
     out = io.StringIO()
     screen = Screen(out, quiet=False)
     events: list[Event] = [
         request_ended(attempt=0),
         request_ended("lost"),
+        Held("429 TooManyRequests", 30.0),
         Held("429 TooManyRequests", 30.0),
         Resumed(),
         Anomaly("missing_id", 7, "t1"),
