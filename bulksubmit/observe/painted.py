@@ -27,8 +27,10 @@ def print_painted(report: Report, out: TextIO) -> None:
         lines = [value]
         if label not in _WHOLE and value_width >= _VALUE_MIN:
             lines = textwrap.wrap(value, value_width, break_on_hyphens=False) or [value]
-        text = Text(f"{label:<{label_width}}", style=STYLES[Tone.FAINT])
-        text.append(f"\n{' ' * label_width}".join(lines), _style(label.strip(), report))
+        words = f"\n{' ' * label_width}".join(lines)
+        text = Text.assemble(
+            (f"{label:<{label_width}}", STYLES[Tone.FAINT]), (words, _style(label.strip(), report))
+        )
         console.print(text, soft_wrap=True)
 
 

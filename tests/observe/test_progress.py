@@ -4,6 +4,7 @@ import io
 from dataclasses import replace
 
 import orjson
+import pyte
 import pytest
 
 from bulksubmit.core.account import Place
@@ -201,6 +202,69 @@ def test_the_time_left(total: int, left: str) -> None:
 
 
 # --- The screen ----------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    encoding = "utf-8"
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_it_stays_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time in the place of what was there; notes stay above; nothing is left at the end."""
+    monkeypatch.setenv("TERM", "xterm")
+    out = Terminal()
+    screen = Screen(out, quiet=False)
+    terminal = pyte.Screen(80, 24)
+    terminal.set_mode(pyte.modes.LNM)
+
+    def seen() -> list[str]:
+        pyte.Stream(terminal).feed(out.getvalue())
+        out.seek(0)
+        out.truncate()
+        return [line.rstrip() for line in terminal.display if line.strip()]
+
+    screen.progress(progress(report(500, SourceRead(500), added=420), in_flight=2))
+    before = seen()
+    screen.note("a note")
+    noted = seen()
+    screen.progress(progress(report(500, SourceRead(500), added=500)))
+    after = seen()
+    screen.done()
+
+    assert before == [
+        f" 84% {'━' * 33}╸{'─' * 6} 420 of 500 settled",
+        "42/s mean · 2 s left",
+        "420 added",
+        "2 in flight",
+    ]
+    assert noted == ["a note", *before]
+    assert after[:2] == ["a note", f"100% {'━' * 40} 500 of 500 settled"]
+    assert "420" not in "".join(after)
+    assert seen() == ["a note"]
+    assert screen.period_s == 0.25
+
+
+@pytest.mark.parametrize(
+    ("term", "show"), [("xterm", "plain"), ("dumb", "auto"), ("", "auto"), ("xterm", "none")]
+)
+def test_on_a_terminal_that_cannot_or_should_not(
+    term: str, show: Show, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain lines, or none; and no control characters."""
+    monkeypatch.setenv("TERM", term)
+    out = Terminal()
+    screen = Screen(out, quiet=False, show=show)
+
+    screen.progress(progress(report(500, added=420)))
+    screen.note("a note")
+    screen.done()
+
+    *lines, note = out.getvalue().splitlines()
+    assert len(lines) == (show != "none")
+    assert note == "a note"
+    assert "\x1b" not in out.getvalue()
 
 
 def test_elsewhere_each_line_is_a_line() -> None:
