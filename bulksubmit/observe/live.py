@@ -37,7 +37,9 @@ class Live:
     def __init__(self, out: TextIO) -> None:
         """Draw for a terminal, in the colours that it has (rich heeds NO_COLOR and the like)."""
         self._out = out
-        self._console = Console(file=out, highlight=False, markup=False, emoji=False)
+        # Asked once: rich takes ten times as long for a frame as putting these around does.
+        console = Console(file=out, highlight=False, markup=False, emoji=False)
+        self._around = {tone: _around(console, style) for tone, style in STYLES.items()}
         self._drawn = ""
 
     def draw(self, lines: Sequence[Line]) -> str:
@@ -72,7 +74,13 @@ class Live:
             return True
 
     def _painted(self, line: Line) -> str:
-        text = Text.assemble(*((piece, STYLES[tone]) for piece, tone in line), no_wrap=True)
-        with self._console.capture() as captured:
-            self._console.print(text, end="", soft_wrap=True)
-        return captured.get()
+        pieces = ((text, self._around[tone]) for text, tone in line)
+        return "".join(f"{before}{text}{after}" for text, (before, after) in pieces)
+
+
+def _around(console: Console, style: Style) -> tuple[str, str]:
+    """What is written before and after a text of this style."""
+    with console.capture() as captured:
+        console.print(Text("x", style), end="")
+    before, _, after = captured.get().partition("x")
+    return before, after

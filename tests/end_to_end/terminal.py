@@ -15,6 +15,7 @@ import pyte
 
 PATIENCE_S = 20.0
 _CHUNK = 65536
+_DRAWN = b"\x1b[?7h"  # Wrapping is on again.
 
 
 class Terminal:
@@ -22,7 +23,7 @@ class Terminal:
 
     Attributes:
         written: All that was written to it, with its control characters.
-        frames: What it showed after each write, without empty lines at the end.
+        frames: What it showed each time that something was drawn in place, to its end.
         exit_code: The process's, once it has ended.
     """
 
@@ -56,7 +57,8 @@ class Terminal:
         else:
             self.written += data
             self._stream.feed(data)
-            self.frames.append(self.seen)
+            if data.endswith(_DRAWN):
+                self.frames.append(self.seen)
         self._changed.set()
 
     async def shows(self, what: str | Callable[[str], bool]) -> str:
