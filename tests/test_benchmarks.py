@@ -473,3 +473,14 @@ def test_verify_prints_its_bars(tmp_path: Path) -> None:
     assert printed.count("peak RSS, MB") == 3
     assert "3,000 IDs of 21 characters, in process" in printed
     assert "bulksubmit verify --content, 300 tasks over HTTP" in printed
+
+
+def test_progress_ends_with_a_table(tmp_path: Path) -> None:
+    """
+    What showing progress costs, without and with latency.
+    """
+    printed = benchmark("progress", "--tasks", "500", "--folder", str(tmp_path))
+
+    rows = table_rows(printed)
+    assert [row[0] for row in rows] == ["latency", "0 ms", "50 ms"]
+    assert all(float(row[-1].removesuffix(" %")) >= 0 for row in rows[1:])

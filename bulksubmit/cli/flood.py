@@ -252,9 +252,17 @@ class Signals:
             not wait for the last answers. Before that, the first one ends all.
     """
 
-    def __init__(self, screen: Screen) -> None:
+    def __init__(
+        self, screen: Screen, *, asked: Callable[[], str] = lambda: "nothing was sent yet"
+    ) -> None:
+        """Heed them.
+
+        Args:
+            screen: Where what they do is told.
+            asked: How far it is, as long as there is no run.
+        """
         self.outcomes: Outcomes | None = None
-        self._screen = screen
+        self._screen, self._asked = screen, asked
         self._first: signal.Signals | None = None
 
     @asynccontextmanager
@@ -298,10 +306,7 @@ class Signals:
                 return
 
     def _tell(self) -> None:
-        if self.outcomes:
-            self._screen.tell(self.outcomes.progress)
-        else:
-            self._screen.error("nothing was sent yet")
+        self._screen.tell(self.outcomes.progress if self.outcomes else self._asked())
 
 
 async def _show_progress(outcomes: Outcomes, screen: Screen) -> None:

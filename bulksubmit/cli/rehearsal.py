@@ -76,7 +76,7 @@ async def rehearse(spec: SourceSpec, target: Target, settings: Settings, output:
     Returns:
         The exit code: as the run's own would be, as far as can be told without sending.
     """
-    screen = Screen(sys.stderr, quiet=output.quiet)
+    screen = Screen(sys.stderr, quiet=output.quiet, show=output.progress)
     error: BulkSubmitError | None = None
     report, rehearsal = None, None
     try:

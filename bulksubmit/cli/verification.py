@@ -62,7 +62,7 @@ async def look(
     Returns:
         What was found, whatever end it took; with its exit code.
     """
-    screen = Screen(sys.stderr, quiet=output.quiet)
+    screen = Screen(sys.stderr, quiet=output.quiet, show=output.progress)
     error: Exception | None = None
     looking = _Looking(begun, asked, target, output, screen)
     here = target()
@@ -130,7 +130,7 @@ class _Looking:
 
     async def _watched(self, under_way: Verifying, step: Callable[[], Awaitable[object]]) -> None:
         """Do a step that can be interrupted at any time, and show how far it is."""
-        signals = Signals(self._screen)
+        signals = Signals(self._screen, asked=lambda: under_way.verifier.progress)
         error: Exception | None = None
         try:
             async with signals.heeded(), anyio.create_task_group() as beside:

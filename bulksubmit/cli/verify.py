@@ -111,6 +111,7 @@ def verify(
     shown = Output(
         as_json=flags["output"] == "json",
         quiet=flags["quiet"],
+        progress=flags["progress"],
         log_file=flags["log_file"],
         log_as_json=flags["log_format"] == "json",
     )

@@ -72,6 +72,12 @@ def panel(
     return lines[: max(1, height)]
 
 
+def flowed(text: str, width: int, *, ascii_only: bool) -> list[Line]:
+    """A line of progress, on as many lines as it needs; see panel()."""
+    pieces = ((part, Tone.PLAIN) for part in text.split(_GAP))
+    return _flowed(pieces, width, ascii_only=ascii_only)
+
+
 def _head(progress: Progress, width: int, *, ascii_only: bool) -> list[Line]:
     report = progress.report
     words = "starting: nothing was read yet"

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
 from bulksubmit.core.events import Anomaly, Event, Held, Noted, RequestEnded, Resumed
-from bulksubmit.observe.panel import panel
+from bulksubmit.observe.panel import flowed, panel
 from bulksubmit.observe.progress import Progress, in_ascii, progress_line
 from bulksubmit.observe.recent import Recent
 
@@ -104,26 +104,33 @@ class Screen:
         """A line that stays, in any case."""
         self._write(self._live.above(text) if self._live else f"{text}\n")
 
-    def progress(self, progress: Progress) -> None:
-        """How far it is, by now: in the place of what was shown before, or a line."""
+    def progress(self, state: Progress | str) -> None:
+        """How far it is, by now: in the place of what was shown before, or a line.
+
+        Args:
+            state: Of a run; or, in the words of whatever else takes its time, a line.
+        """
         if not self._shows:
             return
         if not self._live:
-            self.tell(progress)
+            self.tell(state)
         elif self._live.is_in_front:
             columns, rows = self._size
-            lines = panel(
-                progress,
-                self._recent.look(progress.settled),
-                width=columns - 1,  # In the last column, some terminals wrap.
-                height=rows - 1,
-                ascii_only=self._ascii_only,
-            )
+            width = columns - 1  # In the last column, some terminals wrap.
+            if isinstance(state, str):
+                lines = flowed(state, width, ascii_only=self._ascii_only)
+            else:
+                pace = self._recent.look(state.settled)
+                lines = panel(
+                    state, pace, width=width, height=rows - 1, ascii_only=self._ascii_only
+                )
             self._write(self._live.draw(lines))
 
-    def tell(self, progress: Progress) -> None:
+    def tell(self, state: Progress | str) -> None:
         """How far it is, as a line that stays, even if quiet: somebody has asked."""
-        line = progress_line(progress, pace=self._recent.look(progress.settled))
+        line = state
+        if not isinstance(line, str):
+            line = progress_line(line, pace=self._recent.look(line.settled))
         self.error(f"{time.strftime('%H:%M:%S')} {line}")
 
     def done(self) -> None:

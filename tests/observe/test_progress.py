@@ -246,6 +246,22 @@ def test_on_a_terminal_it_stays_in_place(monkeypatch: pytest.MonkeyPatch) -> Non
     assert screen.period_s == 0.25
 
 
+def test_what_has_its_own_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line of something else than a run: in place too, on as many lines as it needs."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(Screen, "_size", (20, 24))
+    out = Terminal()
+    screen = Screen(out, quiet=False)
+    terminal = pyte.Screen(20, 24)
+    terminal.set_mode(pyte.modes.LNM)
+
+    screen.progress(" 42% · 420 listed, 1,000 expected")
+    screen.progress(" 43% · 430 listed")
+    pyte.Stream(terminal).feed(out.getvalue())
+
+    assert [line.rstrip() for line in terminal.display if line.strip()] == [" 43% · 430 listed"]
+
+
 @pytest.mark.parametrize(
     ("term", "show"), [("xterm", "plain"), ("dumb", "auto"), ("", "auto"), ("xterm", "none")]
 )
