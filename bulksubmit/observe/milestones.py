@@ -28,7 +28,10 @@ class Milestones:
             self._ahead.append((place.ordinal, self.bytes_read))
 
     def bytes_at(self, tasks: int) -> int | None:
-        """Where so many tasks end; None if the source was not read so far.
+        """Where so many tasks end; None if nothing was read.
+
+        What a resumed run has settled may reach beyond what it has read again. Then it is
+        estimated: by the size of the tasks that were.
 
         Args:
             tasks: Not fewer than asked for before.
@@ -36,9 +39,9 @@ class Milestones:
         while self._ahead and self._ahead[0][0] <= tasks:
             self._behind = self._ahead.popleft()
         begin, begin_bytes = self._behind
-        if tasks <= begin:
-            return begin_bytes if tasks == begin else None
-        if not self._ahead:
-            return None
-        end, end_bytes = self._ahead[0]
-        return begin_bytes + (end_bytes - begin_bytes) * (tasks - begin) // (end - begin)
+        if tasks == begin:
+            return begin_bytes
+        if self._ahead:
+            end, end_bytes = self._ahead[0]
+            return begin_bytes + (end_bytes - begin_bytes) * (tasks - begin) // (end - begin)
+        return self.bytes_read * tasks // self.place.ordinal if self.place.ordinal else None

@@ -34,8 +34,7 @@ class Progress:
         bytes_total: The source's size, if it is known.
         holding_s: How long all sending is still held back; 0 while a probe may end that, None if
             it is not.
-        bytes_settled: Where as many tasks end as are settled, if that is known; at most
-            bytes_read.
+        bytes_settled: Where as many tasks end as are settled, if that is known.
         settled_before: Of the settled tasks, those that earlier processes of the run settled.
         stopping: Nothing more is sent; the replies in flight are awaited.
     """
