@@ -41,7 +41,7 @@ WORDS = {
 }
 
 
-# For the line of progress, where there is little room.
+# For progress, where there is little room.
 SHORT = {
     Cause.THROTTLED: "service (throttled)",
     Cause.SLOW: "service (slow)",

@@ -17,7 +17,6 @@ from bulksubmit.observe.report import Report, shown_limit
 from bulksubmit.observe.speed import Limited
 
 STEADY_S_MIN = 3.0  # Before that, a run has only begun, and what is left would seem to take hours.
-BRIEFEST = 3  # 0: whole; 1: without "settled"; 2: nor "limited by"; 3: nor how many there are.
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +79,8 @@ class Progress:
     @property
     def percent(self) -> int | None:
         """The share in percent, rounded down."""
-        return None if self.share is None else math.floor(100 * self.share)
+        # 29 of 100 are 28.999999999999996 %.
+        return None if self.share is None else math.floor(100 * self.share + 1e-9)
 
     @property
     def left(self) -> int | None:
@@ -135,41 +135,30 @@ def progressed(progress: Progress, *, ended: bool) -> Progressed:
     )
 
 
-def progress_line(progress: Progress, width: int | None = None, pace: Pace = UNKNOWN) -> str:
+def progress_line(progress: Progress, pace: Pace = UNKNOWN) -> str:
     """The line for a person.
 
     For example: ``42% · 42,000 of ≥ 50,000 settled · 9,800/s · limited by: service (throttled)
     · 6 s left · 2.1% throttled · 12 in flight · limit 12.4 (throttled)``. How far, how fast, what
-    limits it and the time left come first, in fewer words if need be; of the rest, as much as fits.
+    limits it and the time left come first.
 
     Args:
         progress: How far the run is.
-        width: Of the line, at most, if those first parts can be so short; None for any.
         pace: How fast it goes; without it, the rate is the mean one.
     """
-    for brief in range(BRIEFEST + 1):
-        line = " · ".join(_first_parts(progress, pace, brief))
-        if width is None or len(line) <= width:
-            break
-    for part in _other_parts(progress, pace):
-        if width is not None and len(line) + len(f" · {part}") > width:
-            break
-        line += f" · {part}"
-    return line
+    return " · ".join([*_first_parts(progress, pace), *_other_parts(progress, pace)])
 
 
-def _first_parts(progress: Progress, pace: Pace, brief: int) -> Iterator[str]:
+def _first_parts(progress: Progress, pace: Pace) -> Iterator[str]:
     report = progress.report
     if progress.percent is not None:
         yield f"{progress.percent:3d}%"
-    of = "" if brief == BRIEFEST else f" of {total(progress)}"
-    yield f"{progress.settled:,}{of}{'' if brief else ' settled'}"
+    yield f"{progress.settled:,} of {total(progress)} settled"
     rate = report.tasks_per_s if pace.tasks_per_s is None else pace.tasks_per_s
     if (halt := halted(progress)) or rate:
         yield halt or f"{rate:,.0f}/s"
     if progress.limited_by:
-        label = "" if brief >= BRIEFEST - 1 else "limited by: "
-        yield f"{label}{SHORT[progress.limited_by.cause]}"
+        yield f"limited by: {SHORT[progress.limited_by.cause]}"
     if left := time_left(progress, pace):
         yield left
 

@@ -130,7 +130,7 @@ class Screen:
         """How far it is, as a line that stays, even if quiet: somebody has asked."""
         line = state
         if not isinstance(line, str):
-            line = progress_line(line, pace=self._recent.look(line.settled))
+            line = progress_line(line, self._recent.look(line.settled))
         self.error(f"{time.strftime('%H:%M:%S')} {line}")
 
     def done(self) -> None:

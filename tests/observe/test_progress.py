@@ -1,6 +1,8 @@
 """What is seen of a run while it lasts."""
 
 import io
+import subprocess
+import sys
 from dataclasses import replace
 
 import orjson
@@ -111,34 +113,6 @@ def test_what_limits_it_at_present() -> None:
     assert line.endswith(" · 42/s · limited by: service (throttled) · reading… · 0 in flight")
 
 
-@pytest.mark.parametrize(
-    ("settled", "total", "shown"),
-    [
-        (860, 2_077, " 41% · 860 of 2,077 · 86/s · limited by: service (throttled) · 14 s left"),
-        (
-            42_000,
-            10_000_000,
-            "  0% · 42,000 of 10,000,000 · 4,200/s · service (throttled) · 39 min 31 s left",
-        ),
-        (
-            12_345_678,
-            90_000_000,
-            " 13% · 12,345,678 · 1,234,568/s · service (throttled) · 1 min 03 s left",
-        ),
-    ],
-)
-def test_the_line_of_a_narrow_terminal(settled: int, total: int, shown: str) -> None:
-    """In 79 columns: how far, how fast, what limits it, and the time left, in fewer words."""
-    events: list[Event] = [LimitChanged(16.0, 11.6, "throttled"), request_ended("throttled")]
-    base = report(1, SourceRead(1), *events, added=1)
-    so_far = replace(base, total=total, added=settled, tasks_per_s=settled / 10, converged=False)
-
-    line = progress_line(progress(so_far, limited_by=Limited(Cause.THROTTLED, 0.7)), 79)
-
-    assert line.startswith(shown)
-    assert len(line) <= 79
-
-
 def test_a_hold_has_neither_rate_nor_time_left() -> None:
     """The mean of the run says nothing while all is held back."""
     so_far = report(1000, SourceRead(1000), added=400)
@@ -177,6 +151,13 @@ def test_never_a_hundred_percent_while_a_task_is_unsettled(left: int, percent: s
     assert progress_line(progress(so_far)).startswith(percent)
 
 
+def test_each_percent_is_reached() -> None:
+    """By so many tasks of a hundred, and none sooner or later."""
+    percents = [progress(report(100, SourceRead(100), added=n)).percent for n in range(101)]
+
+    assert percents == list(range(101))
+
+
 def test_all_settled_but_not_read_to_the_end() -> None:
     """While the source goes on, there is no hundred percent."""
     so_far = report(100, added=100)
@@ -202,6 +183,14 @@ def test_the_time_left(total: int, left: str) -> None:
 
 
 # --- The screen ----------------------------------------------------------------------------------
+
+
+def test_rich_is_not_loaded_before_it_is_needed() -> None:
+    """It takes as long as all else that --help needs."""
+    code = "import sys, bulksubmit.cli.submit, bulksubmit.cli.verify; print('rich' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert done.stdout == "False\n"
 
 
 class Terminal(io.StringIO):
