@@ -24,6 +24,8 @@ PLAIN_PERIOD_S = 10.0  # elsewhere, a line each.
 
 COLUMNS, ROWS = 80, 24  # Of a terminal that does not say, such as one without a window.
 
+# From one hold that is told to the next one for the same reason; progress shows each.
+HOLDS_S = 600.0
 NOTES_MAX = 5  # Of one kind, about the input.
 
 Show: TypeAlias = Literal["auto", "plain", "none"]
@@ -54,10 +56,11 @@ class Screen:
         self._out, self._quiet = out, quiet
         self._shows = show != "none" and not quiet
         self._live = _live(out) if self._shows and show == "auto" and in_place(out) else None
-        self._recent = Recent(clock)
+        self._clock, self._recent = clock, Recent(clock)
         self._ascii_only = not _encodes(out, "·≥…━╸─")
         self._anomalies: set[str] = set()
-        self._silence = self._held = ""
+        self._silence = self._hold = ""
+        self._hold_told_s, self._telling_hold = 0.0, False
         self._noted: Counter[str] = Counter()
         self.period_s = TERMINAL_PERIOD_S if self._live else PLAIN_PERIOD_S
 
@@ -67,12 +70,9 @@ class Screen:
             case RequestEnded(attempt=attempt, latency_s=latency_s) if attempt:
                 self._recent.ended(latency_s)
             case Held(reason, for_s):
-                # Each probe that fails is the same again; how long it lasts, progress says.
-                if reason != self._held:
-                    self.note(f"holding back for {for_s:.1f} s: {reason}")
-                self._held = reason
-            case Resumed():
-                self._held = ""
+                self._tell_hold(reason, for_s)
+            case Resumed() if self._telling_hold:
+                self._telling_hold = False
                 self.note("going on")
             case Anomaly(what, attempt, task_id) if what not in self._anomalies:
                 self._anomalies.add(what)
@@ -82,6 +82,13 @@ class Screen:
                 self._note_some(what, text)
             case RequestEnded(attempt=0, reply="lost", reason=str(reason)):
                 self._note_once(reason)
+
+    def _tell_hold(self, reason: str, for_s: float) -> None:
+        """A service that throttles, or is down, may bring one a second, all night."""
+        now_s = self._clock()
+        if reason != self._hold or now_s >= self._hold_told_s + HOLDS_S:
+            self._hold, self._hold_told_s, self._telling_hold = reason, now_s, True
+            self.note(f"holding back for {for_s:.1f} s: {reason}")
 
     def _note_some(self, what: str, text: str) -> None:
         """The first of each kind; how many more there were is told at the end."""

@@ -350,6 +350,27 @@ def test_what_holds_the_run_back_is_told() -> None:
     ]
 
 
+def test_holds_all_night_long() -> None:
+    """
+    A hold every two seconds for an hour, all for the same reason: one in ten minutes is told,
+    with its end; one for another reason at once.
+    """
+    out, now_s = io.StringIO(), 100.0
+    screen = Screen(out, quiet=False, clock=lambda: now_s)
+
+    for _ in range(1800):
+        screen(Held("429 TooManyRequests", 1.0))
+        now_s += 1.0
+        screen(Resumed())
+        now_s += 1.0
+    screen(Held("HTTP 502", 0.5))
+
+    assert out.getvalue().splitlines() == [
+        *["holding back for 1.0 s: 429 TooManyRequests", "going on"] * 6,
+        "holding back for 0.5 s: HTTP 502",
+    ]
+
+
 # --- The log -----------------------------------------------------------------------------------
 
 
