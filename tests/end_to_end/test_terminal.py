@@ -78,7 +78,7 @@ async def test_a_run_from_its_beginning_to_its_end(
     assert_no_secret(seen)
     during = [frame for frame in terminal.frames if "in flight" in frame]
     panels = [panel_of(frame) for frame in during if "converged" not in frame]
-    assert len(panels) >= 3
+    assert len(panels) >= 2
     for panel in panels:
         assert_whole(panel)
     panels = [panel for panel in panels if "%" in panel[0]]
@@ -171,7 +171,7 @@ async def test_a_run_that_is_resumed(source: Path, tmp_path: Path) -> None:
 
 async def test_neither_colours_nor_unicode(tmp_path: Path) -> None:
     """With NO_COLOR, and an encoding that has no more than ASCII."""
-    source = write_lines(tmp_path / "tasks.jsonl", make_tasks(800))
+    source = write_lines(tmp_path / "tasks.jsonl", make_tasks(2_000))
     plain = {"NO_COLOR": "1", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LC_ALL": "C"}
     async with (
         listening(make_service(Faults(latency_s=0.15))) as account,
@@ -180,7 +180,7 @@ async def test_neither_colours_nor_unicode(tmp_path: Path) -> None:
         await terminal.end()
 
     assert terminal.exit_code == 0
-    assert any(re.search(r"^ \d\d% #+-+ ", frame, re.MULTILINE) for frame in terminal.frames)
+    assert any(re.search(r"^[ \d]{3}% #+-+ ", frame, re.MULTILINE) for frame in terminal.frames)
     assert terminal.written.isascii()
     assert not re.search(rb"\x1b\[[\d;]*3\dm", terminal.written)
 
