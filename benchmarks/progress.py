@@ -20,6 +20,7 @@ from benchmarks.flood import KEY, Case, child_environment, emulator, machine
 from benchmarks.task_file import task_file
 from bulksubmit import Settings, SharedKey, stream
 from bulksubmit.core.events import Event
+from bulksubmit.loop import run_async
 from bulksubmit.observe.screen import Screen
 
 TASK_BYTES = 300
@@ -122,7 +123,7 @@ def main() -> None:
     for latency_ms in (0, 50):
         case = Case(arguments.tasks, TASK_BYTES, latency_ms=latency_ms)
         with emulator(case, environment) as endpoint, terminal() as out:
-            cost = asyncio.run(flood(path, endpoint, Screen(out, quiet=False)))
+            cost = run_async(flood, path, endpoint, Screen(out, quiet=False))
         print(
             f"| {latency_ms} ms | {arguments.tasks / cost.wall_s:,.0f} "
             f"| {cost.events / cost.wall_s:,.0f} | {cost.frames} "
