@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import msgspec
 
 from bulksubmit.core.model import Kind, Problem
+from bulksubmit.core.redact import redact
 
 NESTING_MAX = 64  # Levels; the model has 6 of them. Keeps whatever reads tasks from recursing.
 _SHOWN_CHARS = 60
@@ -18,9 +19,6 @@ _SHOWN_FROM_CHARS = 300  # Looked at to find what may not be shown.
 
 _BOM = "\ufeff"
 _HALF_PAIR = re.compile("[\ud800-\udfff]")
-# A shared access signature, and what stands before the host of a URL.
-_SIGNATURE = re.compile(r'(sig(?:=|%3d))[^&"\s]*', re.IGNORECASE)
-_USER_INFO = re.compile(r'(://)[^/@"\s]*@')
 
 _TOO_DEEP = Problem("", Kind.NOT_A_TASK, "nested too deeply to be a task")
 
@@ -110,7 +108,7 @@ def join(path: str, key: str) -> str:
 
 
 def show(value: object) -> str:
-    """A value as short JSON, without the signatures in it; of objects and lists, only that."""
+    """A value as short JSON, without the secrets in it; of objects and lists, only that."""
     if isinstance(value, Number):
         return _cut(value)
     if isinstance(value, dict):
@@ -118,7 +116,7 @@ def show(value: object) -> str:
     if isinstance(value, list):
         return "[...]" if value else "[]"
     if isinstance(value, str):
-        value = _USER_INFO.sub(r"\1***@", _SIGNATURE.sub(r"\1***", value[:_SHOWN_FROM_CHARS]))
+        value = redact(value[:_SHOWN_FROM_CHARS])
     text = json.dumps(value, ensure_ascii=False)
     if not text.isprintable():  # Half a surrogate pair, or what a terminal would swallow.
         text = json.dumps(value)

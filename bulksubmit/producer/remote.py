@@ -13,6 +13,7 @@ from typing import Any
 
 from anyio import to_thread
 
+from bulksubmit.core.redact import redact
 from bulksubmit.errors import SourceError
 from bulksubmit.producer.opening import BLOCK_BYTES
 
@@ -22,7 +23,6 @@ _PATTERN = frozenset("*[")  # Not "?", which begins a query.
 _CHANGES = ("etag", "ETag", "generation", "mtime", "last_modified", "LastModified", "created")
 _OUR_EXTRA = frozenset(["fsspec", "adlfs"])  # What bulksubmit[remote] installs.
 _WORDS = r"sig|signature|account_?key|key|token|password|secret|sas_token"
-_SECRETS = re.compile(rf"(\b(?:{_WORDS})=)[^\s&;'\"]+|(://)[^\s/@]+:[^\s/@]+(?=@)", re.IGNORECASE)
 # In a path such a word is no secret's: key=3/part-0.parquet.
 _HOLDS_SECRET = re.compile(rf"\?.*\b(?:{_WORDS})=|://[^\s/@]+:[^\s/@]+@", re.IGNORECASE)
 
@@ -35,7 +35,7 @@ def refuse_secret(name: str) -> None:
     """
     if _HOLDS_SECRET.search(name):
         reason = "holds a secret, which the journal would keep; give it in the environment"
-        raise SourceError(_masked(name), None, reason)
+        raise SourceError(redact(name), None, reason)
 
 
 def expanded(url: str) -> list[str]:
@@ -188,15 +188,15 @@ def _told(url: str) -> Iterator[None]:
         raise
     except FileNotFoundError as error:
         reason = f"cannot be opened: {_why_not_found(error)}"
-        raise SourceError(_masked(url), None, reason) from None
+        raise SourceError(redact(url), None, reason) from None
     except ImportError as error:
         reason = f"is a URL; install bulksubmit[remote] to read it ({error})"
         if getattr(error.__cause__ or error, "name", None) not in _OUR_EXTRA:
             reason = f"cannot be read: {_said(error)}"  # fsspec names the package.
-        raise SourceError(_masked(url), None, reason) from error
+        raise SourceError(redact(url), None, reason) from error
     except Exception as error:  # noqa: BLE001 - each file system has its own
         # Not "from error": a traceback would show what the library said, unmasked.
-        raise SourceError(_masked(url), None, f"cannot be read: {_said(error)}") from None
+        raise SourceError(redact(url), None, f"cannot be read: {_said(error)}") from None
 
 
 def _why_not_found(error: BaseException) -> str:
@@ -210,8 +210,4 @@ def _why_not_found(error: BaseException) -> str:
 
 
 def _said(error: BaseException) -> str:
-    return " ".join(_masked(str(error)).split())[:500] or type(error).__name__
-
-
-def _masked(text: str) -> str:
-    return _SECRETS.sub(r"\1\2***", text)
+    return " ".join(redact(str(error)).split())[:500] or type(error).__name__
