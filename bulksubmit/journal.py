@@ -32,6 +32,7 @@ import xxhash
 from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Attempt, Outcome, Verdict
+from bulksubmit.core.redact import redact
 from bulksubmit.database import LOCK, connect, locked, sync_folder, transaction, translated
 from bulksubmit.errors import JournalError
 from bulksubmit.history import SCHEMA as HISTORY
@@ -388,6 +389,7 @@ class Journal:
         """
         with translated(self.path):
             self._db.execute("PRAGMA synchronous = FULL")
+            ended = redact(ended)
             self.history.end(ended)
             with transaction(self._db):
                 self.history.write()
@@ -456,7 +458,8 @@ _INSERT_EXCEPTION = "INSERT OR REPLACE INTO exception VALUES (?, ?, ?, ?, ?, ?, 
 def _row(outcome: Outcome) -> tuple[object, ...]:
     task = (outcome.ordinal, outcome.line, outcome.task_id)
     verdict = (outcome.verdict.value, outcome.attempts, outcome.in_doubt)
-    error = (outcome.code, outcome.message)
+    # What the service says may quote a URL of the task, with its signature.
+    error = (outcome.code, outcome.message and redact(outcome.message))
     return (*task, *verdict, *error, outcome.request_id, outcome.client_request_id)
 
 

@@ -141,7 +141,8 @@ class Settings:
         spool: Keep a copy of a source that cannot be opened twice (a pipe, an iterable) in the
             run's folder, whole, before anything is sent, so that the run can be resumed.
         origins: Where values come from, by the names of the others, for whoever looks at the run
-            afterwards: ``flag``, ``environment``, ``profile``, ``default``. Nothing depends on it.
+            afterwards: ``flag``, ``default``, ``environment: VARIABLE``, ``profile: FILE``.
+            Nothing depends on it.
 
     Raises:
         SettingsError: if a value is out of its bounds.

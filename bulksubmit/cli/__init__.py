@@ -1,13 +1,19 @@
 """Arguments in, exit code out."""
 
+import errno
 import importlib
 import os
 import re
 import signal
 import sys
+from contextlib import suppress
+from io import StringIO, TextIOWrapper
+from typing import Any
 
 import click
 
+from bulksubmit.cli.command import Group, Setting, settings_of
+from bulksubmit.core.redact import redact
 from bulksubmit.loop import run_async as run_async
 
 KEY_VARIABLE = "AZURE_BATCH_ACCESS_KEY"  # As users of az know it; never a flag.
@@ -20,10 +26,11 @@ _COMMANDS = {
     "verify": "Compare what a job holds with what a file does.",
     "runs": "Look at earlier runs, and go on with them.",
     "emulator": "Play Azure Batch on a loopback port.",
+    "completion": "Print what makes bash, zsh or fish complete commands and flags.",
 }
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """The commands, known by name and summary; imported when used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
@@ -41,10 +48,39 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+_EPILOG = """\b
+Examples:
+  bulksubmit demo
+  bulksubmit validate tasks.jsonl
+  bulksubmit submit tasks.jsonl --job-id night-1
+  bulksubmit runs resume last
+\b
+`bulksubmit COMMAND --help` has a command's flags, what sets them, and its exit codes.
+"""
+
+
+@click.group(
+    cls=_Commands,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(package_name="bulksubmit")
 def bulksubmit() -> None:
     """Submit millions of tasks to Azure Batch, and account for every one of them."""
+
+
+def every_setting() -> list[Setting]:
+    """The settings of all commands: what a profile may name."""
+    found: list[Setting] = []
+    ctx = click.Context(bulksubmit)
+    commands = [bulksubmit.get_command(ctx, name) for name in _COMMANDS]
+    while commands:
+        command = commands.pop()
+        if isinstance(command, click.Group):
+            commands += command.commands.values()
+        elif command is not None:
+            found += settings_of(command)
+    return found
 
 
 def main() -> None:
@@ -53,17 +89,45 @@ def main() -> None:
         # Until a command heeds signals itself, Ctrl-C just ends the process: 130 for a shell.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_streams()
+    code: Any = 1
     try:
-        bulksubmit.main(prog_name="bulksubmit", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        _report_usage(error)
-        sys.exit(error.exit_code)
-    except click.Abort:
-        sys.exit(128 + signal.SIGINT)
+        code = _run()
+        sys.stdout.flush()
     except BrokenPipeError:  # Whoever read our output has gone: no complaint, and none at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _silence()
+    except OSError as error:
+        if error.errno != errno.ENOSPC or error.filename is not None:
+            raise
+        _silence()
+        click.echo(f"error: standard output cannot be written: {error.strerror}", err=True)
+        code = code or 1
+    sys.exit(code)
+
+
+def _run() -> Any:
+    """Run the command line; its exit code."""
+    try:
+        return bulksubmit.main(prog_name="bulksubmit", standalone_mode=False)
+    except SystemExit as left:
+        return left.code
+    except click.ClickException as error:
+        said = StringIO()
+        error.show(said)
+        click.echo(redact(said.getvalue()), err=True, nl=False)
+        _report_usage(error)
+        return error.exit_code
+    except click.Abort:
+        return 128 + signal.SIGINT
+
+
+def _silence() -> None:
+    """Let what is left in the buffers go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+            continue
+        os.dup2(nowhere, stream.fileno())
 
 
 def _report_usage(error: click.ClickException) -> None:
@@ -96,3 +160,7 @@ def _open_standard_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115 - for good
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal cannot show, and half of a file's name, is spelt out: no reason to fail.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")

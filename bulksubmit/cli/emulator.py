@@ -1,7 +1,7 @@
 """``bulksubmit emulator``: the service on this machine, for trials, tests and benchmarks."""
 
-import asyncio
 import base64
+import json
 import os
 import secrets
 import shlex
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulksubmit.cli import KEY_VARIABLE, run_async
+from bulksubmit.cli.command import Command
+from bulksubmit.cli.options import OUTPUT, action
 from bulksubmit.cli.secured import secured, secured_options
 from bulksubmit.emulator.switches import Switches
-from bulksubmit.service.endpoint import is_loopback
 
 if TYPE_CHECKING:
     from bulksubmit.emulator import Faults, Phase, Service, State
@@ -59,26 +60,34 @@ _RATES: dict[str, dict[str, str]] = {
 }
 
 
+_EPILOG = f"""\b
+Environment:
+  {KEY_VARIABLE}  the account's key; --account-key-file goes first
+\b
+Exit codes:
+  0  told to stop, by Ctrl-C or SIGTERM
+  2  usage; it cannot listen, or what is in a file is wrong
+\b
+Examples:
+  bulksubmit emulator --job night-1
+  bulksubmit emulator --job night-1 --server-error 0.01 --drop-after 0.005 --seed 7
+  bulksubmit emulator --entra --tls-dir . --job night-1 --output json
+"""
+
 # What creating a job answers if it is there, and is to stay.
 _KEPT_CODES = {"JobExists", "JobCompleted"}
 
 _JOBS_SHOWN = 10
 
 
-class _Command(click.Command):
-    """A command whose help has its options in groups."""
+class _Command(Command):
+    """Its rates and switches have groups of their own."""
 
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def group_of(self, param: click.Option) -> str:
+        """See Command."""
         titles = {name: title for title, rates in _RATES.items() for name in rates}
         titles |= dict.fromkeys(Switches.settings(), "What nobody knows of the service")
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for param in self.get_params(ctx):
-            row = param.get_help_record(ctx)
-            if row is not None:
-                groups.setdefault(titles.get(param.name or "", "Options"), []).append(row)
-        for title, rows in groups.items():
-            with formatter.section(title):
-                formatter.write_dl(rows)
+        return titles.get(param.name or "") or super().group_of(param)
 
 
 def _rate_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -119,6 +128,8 @@ def _kind(settings: Sequence[object]) -> "click.ParamType[Any]":
 
 
 def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
+    from bulksubmit.service.endpoint import is_loopback  # noqa: PLC0415 - --help goes without
+
     if not is_loopback(host):
         raise click.BadParameter(f"{host!r} is no loopback address, such as 127.0.0.1")
     return host
@@ -126,7 +137,7 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
 
 @click.command(
     cls=_Command,
-    epilog=f"Environment: {KEY_VARIABLE}, the account's key; --account-key-file goes first.",
+    epilog=_EPILOG,
 )
 @click.option(
     "--host",
@@ -209,6 +220,14 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
 )
 @_rate_options
 @_switch_options
+@action(
+    "--output",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    group=OUTPUT,
+    help="The line that says where it listens, for a person or a program.",
+)
 def emulator(
     *,
     host: str,
@@ -220,6 +239,7 @@ def emulator(
     state_file: Path | None,
     scenario: Path | None,
     seed: int,
+    output: str,
     **options: Any,  # How it is reached, what goes wrong, and how: see secured, _faults, _switches.
 ) -> None:
     """Play the Azure Batch service on this machine, until interrupted.
@@ -258,15 +278,8 @@ def emulator(
         if not key_is_given:
             variables[KEY_VARIABLE] = key
         variables |= front.variables(endpoint)
-        shown = " ".join(
-            f"{name}={shlex.quote(text) if text else ''}" for name, text in variables.items()
-        )
-        click.echo(
-            f"emulator at {endpoint}, page {endpoint}{PATH}, account {account_name}, "
-            f"jobs {_shown(job_ids)}: "
-            f"{shown} bulksubmit submit tasks.jsonl --job-id {job_ids[0] if job_ids else 'JOB'}"
-            + (f" ({KEY_VARIABLE} is as given)" if KEY_VARIABLE not in variables else "")
-        )
+        tell = _tell_a_program if output == "json" else _tell_a_person
+        tell(endpoint, f"{endpoint}{PATH}", account_name, job_ids, variables)
 
     try:
         run_async(_serve, service, host, port, front, announce)
@@ -274,6 +287,27 @@ def emulator(
         sys.exit(0)  # Whoever wanted to read where it listens has gone.
     except OSError as error:
         raise click.UsageError(f"cannot listen at {host}, port {port}: {error}") from error
+
+
+def _tell_a_person(
+    endpoint: str, page: str, account: str, job_ids: Sequence[str], variables: Mapping[str, str]
+) -> None:
+    shown = " ".join(
+        f"{name}={shlex.quote(text) if text else ''}" for name, text in variables.items()
+    )
+    click.echo(
+        f"emulator at {endpoint}, page {page}, account {account}, "
+        f"jobs {_shown(job_ids)}: "
+        f"{shown} bulksubmit submit tasks.jsonl --job-id {job_ids[0] if job_ids else 'JOB'}"
+        + (f" ({KEY_VARIABLE} is as given)" if KEY_VARIABLE not in variables else "")
+    )
+
+
+def _tell_a_program(
+    endpoint: str, page: str, account: str, job_ids: Sequence[str], variables: Mapping[str, str]
+) -> None:
+    said = {"endpoint": endpoint, "page": page, "account": account, "jobs": list(job_ids)}
+    click.echo(json.dumps(said | {"environment": dict(variables)}))
 
 
 def _create_jobs(
@@ -381,6 +415,8 @@ def _phases(path: Path | None) -> "Sequence[Phase]":
 async def _serve(
     service: "Service", host: str, port: int, front: "Front", announce: Callable[[str], None]
 ) -> None:
+    import asyncio  # noqa: PLC0415  As above.
+
     from bulksubmit.emulator.server import serve  # noqa: PLC0415  As above.
 
     stop = asyncio.Event()

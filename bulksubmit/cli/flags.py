@@ -2,95 +2,128 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from bulksubmit.cli.flood import Output, Target
-from bulksubmit.cli.options import concurrency, credential, option
+from bulksubmit.cli.account import account_of
+from bulksubmit.cli.options import ACCOUNT, FILE, FLOW, KEPT, OUTPUT, SENT, concurrency, option
+from bulksubmit.cli.origins import named, origins
 from bulksubmit.core.model import OnExists
 from bulksubmit.core.wire import API_VERSION
 from bulksubmit.errors import SettingsError
-from bulksubmit.observe.screen import Show
 from bulksubmit.settings import RejectsBound, Settings
 
-_DEFAULTS = Settings()
+if TYPE_CHECKING:
+    from bulksubmit.cli.flood import Output, Target
+    from bulksubmit.observe.screen import Show
 
-FILE = click.Path(dir_okay=False, path_type=Path)
+# Of a run, for the help of commands that have one.
+EXIT_CODES = """\b
+Exit codes:
+  0  every task exists                    5  stopped with tasks unsettled
+  1  an error in the tool                 6  every task settled, some rejected
+  2  usage or validation; nothing sent    7  the job takes no tasks
+  3  account or job not found             130, 143  interrupted
+  4  authentication missing or refused
+"""
+
+_DEFAULTS = Settings()
 
 _ACCOUNT = (
     option(
         "--account-endpoint",
+        group=ACCOUNT,
         azure="AZURE_BATCH_ENDPOINT",
         help="https://NAME.REGION.batch.azure.com",
     ),
     option(
         "--account-name",
+        group=ACCOUNT,
         azure="AZURE_BATCH_ACCOUNT",
         help="The account's name.  [default: the endpoint's first part]",
     ),
-    option("--account-key-file", type=FILE, help="A file that holds the account's key."),
+    option(
+        "--account-key-file", group=ACCOUNT, type=FILE, help="A file that holds the account's key."
+    ),
     option(
         "--auth-mode",
+        group=ACCOUNT,
         azure="AZURE_BATCH_AUTH_MODE",
         type=click.Choice(["shared_key", "aad"], case_sensitive=False),
         help="By key or by Microsoft Entra ID.  [default: by key if there is one]",
     ),
-    option("--api-version", default=API_VERSION, help="Of the service."),
+    option("--api-version", group=ACCOUNT, default=API_VERSION, help="Of the service."),
 )
 
 _SHOWN = (
     option(
-        "--output", type=click.Choice(["table", "json"]), default="table", help="Of the report."
+        "--output",
+        group=OUTPUT,
+        type=click.Choice(["table", "json"]),
+        default="table",
+        help="Of the report.",
     ),
-    option("--quiet", is_flag=True, help="No progress; errors only."),
+    option("--quiet", group=OUTPUT, is_flag=True, help="No progress; errors only."),
     option(
         "--progress",
+        group=OUTPUT,
         type=click.Choice(["auto", "plain", "none"]),
         default="auto",
         help="In place on a terminal; plain: a line every 10 s. SIGUSR1 asks for one.",
     ),
-    option("--log-file", type=FILE, help="One line a request, and more."),
-    option("--log-format", type=click.Choice(["text", "json"]), default="text", help="Of the log."),
+    option("--log-file", group=OUTPUT, type=FILE, help="One line a request, and more."),
+    option(
+        "--log-format",
+        group=OUTPUT,
+        type=click.Choice(["text", "json"]),
+        default="text",
+        help="Of the log.",
+    ),
 )
 
 _OPTIONS = (
     *_ACCOUNT,
     option(
-        "--server-timeout",
-        type=int,
-        default=_DEFAULTS.server_timeout_s,
-        metavar="SECONDS",
-        help="How long the service may work on one request.",
-    ),
-    option(
         "--on-exists",
+        group=SENT,
         type=click.Choice(["verify", "accept", "reject"]),
         default=_DEFAULTS.on_exists,
         help="At an ID that is taken: compare the task there, take it for ours, or reject ours.",
     ),
     option(
         "--invalid",
+        group=SENT,
         type=click.Choice(["stop", "reject"]),
         default=_DEFAULTS.invalid,
         help="At what is no task: stop before its neighbours are sent, or reject it and go on.",
     ),
-    option("--allow-unknown", is_flag=True, help="Pass on fields that the model does not know."),
-    option("--no-dedupe", is_flag=True, help="Do not look for IDs that are there twice."),
+    option(
+        "--allow-unknown",
+        group=SENT,
+        is_flag=True,
+        help="Pass on fields that the model does not know.",
+    ),
+    option(
+        "--no-dedupe", group=SENT, is_flag=True, help="Do not look for IDs that are there twice."
+    ),
     option(
         "--hold-auto-terminate",
+        group=SENT,
         is_flag=True,
         help="Keep the job from completing by itself while the run lasts.",
     ),
     option(
         "--then-terminate",
+        group=SENT,
         is_flag=True,
         help="Let the job complete by itself once every task exists.",
     ),
     option(
         "--concurrency",
+        group=FLOW,
         type=concurrency,
         metavar="auto|N",
         default=_DEFAULTS.concurrency,
@@ -98,30 +131,43 @@ _OPTIONS = (
     ),
     option(
         "--concurrency-max",
+        group=FLOW,
         type=int,
         default=_DEFAULTS.concurrency_max,
         help="The most that auto goes up to; the service advises fewer than 100.",
     ),
     option(
         "--max-rate",
+        group=FLOW,
         type=float,
         metavar="TASKS",
         help="Send at most so many tasks a second.  [default: no bound]",
     ),
     option(
         "--max-tasks-per-request",
+        group=FLOW,
         type=int,
         default=_DEFAULTS.tasks_per_request_max,
         help="The service takes at most 100.",
     ),
     option(
         "--max-request-bytes",
+        group=FLOW,
         type=int,
         default=_DEFAULTS.request_bytes_max,
         help="A larger task is rejected unsent; 0 for no bound. The service's is 1,048,576.",
     ),
     option(
+        "--server-timeout",
+        group=FLOW,
+        type=int,
+        default=_DEFAULTS.server_timeout_s,
+        metavar="SECONDS",
+        help="How long the service may work on one request.",
+    ),
+    option(
         "--max-buffer",
+        group=FLOW,
         type=int,
         default=_DEFAULTS.buffer_bytes_max,
         metavar="BYTES",
@@ -129,6 +175,7 @@ _OPTIONS = (
     ),
     option(
         "--retry-timeout",
+        group=FLOW,
         type=float,
         default=_DEFAULTS.retry_timeout_s,
         metavar="SECONDS",
@@ -136,26 +183,30 @@ _OPTIONS = (
     ),
     option(
         "--max-duration",
+        group=FLOW,
         type=click.FloatRange(0, min_open=True),
         metavar="SECONDS",
         help="Stop in order after so long, to be resumed.",
     ),
     option(
         "--max-rejects",
+        group=FLOW,
         metavar="N|P%",
+        takes_numbers=True,
         help="Stop when more tasks are rejected.  [default: if the first 1,000 all are]",
     ),
     option(
         "--rejects",
+        group=KEPT,
         type=FILE,
         help="Rejected tasks and why, as NDJSON.  [default: the run's folder]",
     ),
-    option("--results", type=FILE, help="One JSON line a task as it settles."),
+    option("--results", group=KEPT, type=FILE, help="One JSON line a task as it settles."),
     *_SHOWN,
 )
 
 
-# What the settings are called on the command line, for messages about them.
+# What the settings are called on the command line, where that is not their own name.
 SETTINGS_FLAGS = {
     "server_timeout_s": "--server-timeout",
     "tasks_per_request_max": "--max-tasks-per-request",
@@ -163,9 +214,10 @@ SETTINGS_FLAGS = {
     "buffer_bytes_max": "--max-buffer",
     "retry_timeout_s": "--retry-timeout",
     "max_duration_s": "--max-duration",
-    "concurrency": "--concurrency",
-    "concurrency_max": "--concurrency-max",
-    "max_rate": "--max-rate",
+    "rejects_bound": "--max-rejects",
+    "rejects_path": "--rejects",
+    "results_path": "--results",
+    "dedupe": "--no-dedupe",
 }
 
 
@@ -198,13 +250,15 @@ class Flags:
     results: Path | None
     output: str
     quiet: bool
-    progress: Show
+    progress: "Show"
     log_file: Path | None
     log_format: str
 
     @property
-    def shown(self) -> Output:
+    def shown(self) -> "Output":
         """How the run is to be shown."""
+        from bulksubmit.cli.flood import Output  # noqa: PLC0415 - aiohttp: --help goes without
+
         return Output(
             as_json=self.output == "json",
             quiet=self.quiet,
@@ -237,8 +291,7 @@ class Flags:
         try:
             settings = self._settings(bound)
         except SettingsError as error:
-            name, _, rest = str(error).partition(" ")
-            raise SettingsError(f"{SETTINGS_FLAGS.get(name, name)} {rest}") from error
+            raise in_words_of_flags(error) from error
         return replace(settings, on_unfinished=on_unfinished, spool=spool, check_first=check_first)
 
     def _settings(self, bound: RejectsBound) -> Settings:
@@ -262,6 +315,7 @@ class Flags:
             dedupe=not self.no_dedupe,
             hold_auto_terminate=self.hold_auto_terminate,
             then_terminate=self.then_terminate,
+            origins=origins_of_settings(),
         )
 
     def _check_files(self, sources: Sequence[str]) -> None:
@@ -275,12 +329,12 @@ class Flags:
                 if other != name:
                     raise SettingsError(f"{other} and {name} are one file; name another")
 
-    def target(self, job_id: str, *, endpoint: str | None = None) -> Target:
+    def target(self, job_id: str, *, endpoint: str | None = None) -> "Target":
         """Where tasks go.
 
         Args:
             job_id: The Batch job.
-            endpoint: The account's, if no flag says otherwise.
+            endpoint: The account's, if no flag or the like says otherwise.
 
         Raises:
             SettingsError: if the endpoint is missing.
@@ -288,10 +342,12 @@ class Flags:
         """
         return target_of(
             job_id,
-            endpoint=self.account_endpoint or endpoint,
+            endpoint=self.account_endpoint,
+            of_run=endpoint,
             auth_mode=self.auth_mode,
             account_name=self.account_name,
             key_file=self.account_key_file,
+            quiet=self.quiet,
         )
 
 
@@ -299,25 +355,68 @@ def target_of(
     job_id: str,
     *,
     endpoint: str | None,
+    of_run: str | None = None,
     auth_mode: str | None,
     account_name: str | None,
     key_file: Path | None,
-) -> Target:
-    """A job, where it is, and who we are.
+    quiet: bool = False,
+) -> "Target":
+    """A job, where it is, and who we are; what is set and not read is told.
+
+    Args:
+        job_id: The Batch job.
+        endpoint: The account's, by flag and the like.
+        of_run: The account's, if a run is gone on with.
+        auth_mode: As the flag has it.
+        account_name: As the flag has it.
+        key_file: As the flag has it.
+        quiet: Errors only.
 
     Raises:
         SettingsError: if the endpoint is missing.
         BulkSubmitError: if there is no credential.
     """
-    if not endpoint:
+    from bulksubmit.cli.flood import Target  # noqa: PLC0415 - aiohttp: --help goes without
+
+    account = account_of(
+        endpoint=endpoint,
+        name=account_name,
+        auth_mode=auth_mode,
+        key_file=key_file,
+        of_run=of_run,
+        key_file_is_profiles=origins().get("account_key_file", "").startswith("profile"),
+    )
+    if account.hint and not (quiet and account.endpoint):
+        click.echo(f"hint: {account.hint}", err=True)
+    if not account.endpoint:
         raise SettingsError(
             "no endpoint: give --account-endpoint, or set AZURE_BATCH_ENDPOINT, to what the "
             "portal shows, such as https://myaccount.westeurope.batch.azure.com"
         )
-    proof = credential(
-        auth_mode=auth_mode, endpoint=endpoint, account_name=account_name, key_file=key_file
-    )
-    return Target(job_id, endpoint, proof)
+    return Target(job_id, account.endpoint, account.credential())
+
+
+def in_words_of_flags(error: SettingsError) -> SettingsError:
+    """An error of Settings, with the setting named as the user gave it."""
+    name, _, rest = str(error).partition(" ")
+    flag = SETTINGS_FLAGS.get(name) or f"--{name.replace('_', '-')}"
+    return SettingsError(f"{named(_parameter(flag), flag)} {rest}")
+
+
+def origins_of_settings() -> dict[str, str]:
+    """Where the values of Settings come from, by their names in Settings."""
+    found = origins()
+    flags = {each.name: f"--{each.name.replace('_', '-')}" for each in fields(Settings)}
+    named_otherwise = flags | SETTINGS_FLAGS
+    return {
+        name: found[_parameter(flag)]
+        for name, flag in named_otherwise.items()
+        if _parameter(flag) in found
+    }
+
+
+def _parameter(flag: str) -> str:
+    return flag.removeprefix("--").replace("-", "_")
 
 
 def run_flags(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -17,6 +17,7 @@ import orjson
 from bulksubmit.api import resume, stream
 from bulksubmit.consumer import Outcomes
 from bulksubmit.core.events import Event, Observer
+from bulksubmit.core.redact import redact
 from bulksubmit.errors import BulkSubmitError, NotConverged, OutputError
 from bulksubmit.observe.report import Report, Tally, exit_code
 from bulksubmit.observe.screen import Screen, Show, in_place
@@ -145,7 +146,8 @@ def ended(report: Report, error: Exception | None) -> Report:
     if error is None:
         return report
     code = exit_code(error, requests=report.requests, rejected=report.rejected)
-    return replace(report, error=str(error) or type(error).__name__, exit_code=int(code))
+    reason = redact(str(error)) or type(error).__name__
+    return replace(report, error=reason, exit_code=int(code))
 
 
 def nothing_begun(job_id: str) -> Report:

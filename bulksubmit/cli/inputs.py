@@ -3,12 +3,15 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bulksubmit.cli.options import SENT, action, complete_file, option
 from bulksubmit.errors import SourceError
-from bulksubmit.producer.spec import SourceSpec
+
+if TYPE_CHECKING:
+    from bulksubmit.producer.spec import SourceSpec
 
 SOURCE_HELP = """\b
 SOURCE is one or more of:
@@ -23,21 +26,26 @@ knows (abfs://container/tasks.jsonl) are read as well.
 """
 
 _OPTIONS = (
-    click.argument("sources", nargs=-1, metavar="SOURCE..."),
-    click.option(
+    click.argument("sources", nargs=-1, metavar="SOURCE...", shell_complete=complete_file),
+    option(
         "--template",
+        group=SENT,
         type=click.Path(dir_okay=False, path_type=Path),
         help="A task as JSON with {column} placeholders; one task a row, or a sweep's.",
     ),
-    click.option(
+    action(
         "--sweep",
         "sweeps",
+        group=SENT,
         multiple=True,
         metavar="NAME=VALUES",
         help="A parameter of the template: i=1..1000, mode=fast,slow. Repeated: the product.",
     ),
-    click.option(
-        "--allow-unused-columns", is_flag=True, help="The template need not use every column."
+    option(
+        "--allow-unused-columns",
+        group=SENT,
+        is_flag=True,
+        help="The template need not use every column.",
     ),
 )
 
@@ -55,13 +63,15 @@ def source_spec(
     template: Path | None,
     sweeps: Sequence[str],
     allow_unused_columns: bool,
-) -> SourceSpec:
+) -> "SourceSpec":
     """What is to be read, by its arguments.
 
     Raises:
         click.UsageError: if nothing is, or the arguments contradict each other.
         SourceError: if the template cannot be read.
     """
+    from bulksubmit.producer.spec import SourceSpec  # noqa: PLC0415 - --help goes without
+
     if not sources and not sweeps:
         raise click.UsageError("nothing to read: name a SOURCE, or give --template and --sweep")
     if sources and sweeps:

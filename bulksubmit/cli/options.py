@@ -1,17 +1,24 @@
 """Options that several commands share, and what they mean."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 import click
 
-from bulksubmit.cli import KEY_VARIABLE
-from bulksubmit.errors import Refusal, ServiceRefused, SettingsError
-from bulksubmit.service.auth import EntraToken, SharedKey, default_credential
-from bulksubmit.service.endpoint import is_loopback, parse_endpoint
+from bulksubmit.cli.command import SHOW_SETTINGS, Option, Setting
+
+FILE = click.Path(dir_okay=False, path_type=Path)
+
+# Titles in the help.
+ACCOUNT, SENT, FLOW, KEPT, OUTPUT, SETTINGS = (
+    "Account",
+    "What to send",
+    "Flow",
+    "What is kept",
+    "Output",
+    "Settings",
+)
 
 
 def concurrency(text: str) -> int | Literal["auto"]:
@@ -29,51 +36,100 @@ def concurrency(text: str) -> int | Literal["auto"]:
 
 
 def option(flag: str, *, azure: str | None = None, **attributes: Any) -> Callable[[Any], Any]:
-    """An option whose value may come from the environment: ``BULKSUBMIT_<FLAG>``.
+    """An option whose value may come from the environment, ``BULKSUBMIT_<FLAG>``, or a profile.
 
     Args:
         flag: Such as ``--job-id``.
         azure: The variable of the same meaning that users of ``az`` know, looked at first.
-        attributes: As click takes them.
+        attributes: As click takes them; and ``group``, the title in the help.
     """
     own = "BULKSUBMIT_" + flag.removeprefix("--").replace("-", "_").upper()
     attributes.setdefault("show_default", attributes.get("default") is not None)
-    return click.option(flag, envvar=[azure, own] if azure else own, show_envvar=True, **attributes)
+    return click.option(
+        flag, cls=Setting, envvar=[azure, own] if azure else own, show_envvar=True, **attributes
+    )
 
 
-def credential(
-    *, auth_mode: str | None, endpoint: str, account_name: str | None, key_file: Path | None
-) -> SharedKey | EntraToken:
-    """Who we are, by flags and environment.
-
-    Without a mode it is the key if there is one, else Microsoft Entra ID.
-
-    Raises:
-        SettingsError: if something is missing or cannot be right.
-        ServiceRefused: if there is no key: nobody needs to ask the service to know its answer.
-    """
-    key = _key(key_file)
-    if auth_mode == "aad" or (auth_mode is None and key is None):
-        return EntraToken(default_credential())
-    if key is None:
-        reason = f"set {KEY_VARIABLE}, or name a file by --account-key-file"
-        raise ServiceRefused(Refusal.AUTHENTICATION, "no key", reason)
-    return SharedKey(account_name or _account_in(endpoint), key)
+def action(*names: str, **attributes: Any) -> Callable[[Any], Any]:
+    """An option that says what is to be done this once: no variable or profile sets it."""
+    return click.option(*names, cls=Option, **attributes)
 
 
-def _key(key_file: Path | None) -> str | None:
-    if key_file is None:
-        return os.environ.get(KEY_VARIABLE) or None
+output_json = option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    group=OUTPUT,
+    help="For a person or a program.",
+)
+
+
+def settings_flags(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command ``--profile`` and ``--show-settings``; it does not get to see them."""
+    show = action(
+        "--show-settings",
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_show_settings,
+        group=SETTINGS,
+        help="Print each setting and where it comes from, and do nothing else.",
+    )
+    profile = click.option(
+        "--profile",
+        cls=Option,
+        metavar="NAME",
+        envvar="BULKSUBMIT_PROFILE",
+        show_envvar=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_use_profile,
+        shell_complete=_complete_profile,
+        group=SETTINGS,
+        help="Settings from a file: NAME.toml in the folder of profiles, or a path.",
+    )
+    with_both: Callable[..., Any] = profile(show(command))
+    return with_both
+
+
+def _show_settings(ctx: click.Context, _: click.Parameter, value: object) -> None:
+    ctx.meta[SHOW_SETTINGS] = bool(value)
+
+
+def _use_profile(ctx: click.Context, _: click.Parameter, name: str | None) -> None:
+    if not name or ctx.resilient_parsing:
+        return
+    from bulksubmit.cli import every_setting  # noqa: PLC0415 - for profiles only
+    from bulksubmit.cli.origins import PROFILE  # noqa: PLC0415 - likewise
+    from bulksubmit.cli.profile import profile_path, read_profile  # noqa: PLC0415 - likewise
+    from bulksubmit.errors import SettingsError  # noqa: PLC0415 - likewise
+
     try:
-        return key_file.read_text("utf-8").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not text"
-        raise SettingsError(f"the key file {key_file} cannot be read: {reason}") from error
+        path = profile_path(name)
+        ctx.default_map = read_profile(path, ctx.command, every_setting())
+    except SettingsError as error:
+        raise click.UsageError(str(error), ctx) from error
+    ctx.meta[PROFILE] = path
 
 
-def _account_in(endpoint: str) -> str:
-    """The account's name as the endpoint's first label, where that is the service's own."""
-    host = urlsplit(parse_endpoint(endpoint)).hostname or ""
-    if is_loopback(host) or "." not in host:
-        raise SettingsError("no account name: give --account-name, or set AZURE_BATCH_ACCOUNT")
-    return host.split(".")[0]
+def _complete_profile(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[Any]:
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - in a completion only
+
+    from bulksubmit.cli.profile import profile_names  # noqa: PLC0415 - likewise
+
+    named = [CompletionItem(name) for name in profile_names() if name.startswith(begun)]
+    return named or [CompletionItem(begun, type="file")]
+
+
+def complete_file(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[Any]:
+    """What a shell completes where a file may stand."""
+    from click.shell_completion import CompletionItem  # noqa: PLC0415 - in a completion only
+
+    return [CompletionItem(begun, type="file")]
+
+
+def complete_run(_ctx: click.Context, _param: click.Parameter, begun: str) -> list[Any]:
+    """What a shell completes where a run's name may stand."""
+    from bulksubmit.runs import kept  # noqa: PLC0415 - in a completion only
+
+    return [name for name in ("last", *(run.run_id for run in kept())) if name.startswith(begun)]

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import click
 
 from bulksubmit.cli import KEY_VARIABLE, run_async
-from bulksubmit.cli.flags import Flags, run_flags
-from bulksubmit.cli.flood import ended, flood, nothing_begun, print_report
+from bulksubmit.cli.command import Command
+from bulksubmit.cli.failing import tell
+from bulksubmit.cli.flags import EXIT_CODES, Flags, run_flags
 from bulksubmit.cli.inputs import SOURCE_HELP, source_arguments, source_spec
-from bulksubmit.cli.options import option
-from bulksubmit.cli.rehearsal import rehearse
+from bulksubmit.cli.options import SENT, action, option, settings_flags
 from bulksubmit.errors import BulkSubmitError
 
 _EPILOG = f"""{SOURCE_HELP}
@@ -20,14 +20,9 @@ _EPILOG = f"""{SOURCE_HELP}
 Environment:
   {KEY_VARIABLE}  the account's key, unless --account-key-file is given
   BULKSUBMIT_STATE_DIR    where runs keep their files
-\b
-Exit codes:
-  0  every task exists                    5  stopped with tasks unsettled
-  1  an error in the tool                 6  every task settled, some rejected
-  2  usage or validation; nothing sent    7  the job takes no tasks
-  3  account or job not found             130, 143  interrupted
-  4  authentication missing or refused
-\b
+  BULKSUBMIT_CONFIG_DIR   where profiles are
+  AZURE_CONFIG_DIR        where az has what `az batch account login` says
+{EXIT_CODES}\b
 Examples:
   bulksubmit submit tasks.jsonl --job-id night-1
   bulksubmit submit 'shards/*.json.gz' --job-id night-1 --invalid reject
@@ -36,33 +31,43 @@ Examples:
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=Command, epilog=_EPILOG)
 @source_arguments
-@option("--job-id", required=True, help="The Batch job; it must exist.")
-@click.option(
+@option("--job-id", required=True, group=SENT, help="The Batch job; it must exist.")
+@action(
     "--resume",
     "on_unfinished",
+    group=SENT,
     flag_value="resume",
     help="Go on with the unfinished run of this source and job, if there is one.",
 )
-@click.option(
+@action(
     "--new-run",
     "on_unfinished",
+    group=SENT,
     flag_value="new",
     help="Begin anew, though there is an unfinished run.",
 )
-@click.option(
+@option(
     "--spool",
+    group=SENT,
     is_flag=True,
     help="Copy a pipe to the run's folder first, so that it can be resumed.",
 )
-@click.option(
-    "--check-first", is_flag=True, help="Check all of SOURCE, duplicates too, before sending."
+@option(
+    "--check-first",
+    group=SENT,
+    is_flag=True,
+    help="Check all of SOURCE, duplicates too, before sending.",
 )
-@click.option(
-    "--dry-run", is_flag=True, help="Do all but send: read, check, sign in, look at the job."
+@action(
+    "--dry-run",
+    group=SENT,
+    is_flag=True,
+    help="Do all but send: read, check, sign in, look at the job.",
 )
 @run_flags
+@settings_flags
 def submit(
     *,
     sources: Sequence[str],
@@ -81,6 +86,14 @@ def submit(
     SOURCE is a file with one JSON object a line, each a task as the REST API spells it, or one
     of many other forms; see below.
     """
+    from bulksubmit.cli.flood import (  # noqa: PLC0415 - aiohttp: --help goes without
+        ended,
+        flood,
+        nothing_begun,
+        print_report,
+    )
+    from bulksubmit.cli.rehearsal import rehearse  # noqa: PLC0415 - likewise
+
     given = Flags(**flags)
     try:
         spec = source_spec(
@@ -97,7 +110,7 @@ def submit(
         )
         target = given.target(job_id)
     except BulkSubmitError as error:
-        click.echo(f"error: {error}", err=True)
+        tell(error)
         report = ended(nothing_begun(job_id), error)
     else:
         if dry_run:

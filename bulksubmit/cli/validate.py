@@ -1,27 +1,16 @@
 """``bulksubmit validate``: every error of a source, before anything is sent."""
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import closing
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TextIO
 
 import click
-import orjson
 
-from bulksubmit.cli import run_async
+from bulksubmit.cli.command import Command
+from bulksubmit.cli.failing import tell
 from bulksubmit.cli.inputs import SOURCE_HELP, source_arguments, source_spec
-from bulksubmit.core.model import Kind, Problem
-from bulksubmit.core.taskcheck import Checker
+from bulksubmit.cli.options import SENT, option, output_json, settings_flags
 from bulksubmit.errors import BulkSubmitError
-from bulksubmit.observe.report import ExitCode
-from bulksubmit.producer import open_source
-from bulksubmit.producer.source import Source
-from bulksubmit.producer.spec import SourceSpec
-from bulksubmit.producer.survey import DUPLICATES_NAMED_MAX, Survey, survey
-from bulksubmit.settings import Settings
 
 _EPILOG = f"""{SOURCE_HELP}
 \b
@@ -35,11 +24,17 @@ Examples:
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=Command, epilog=_EPILOG)
 @source_arguments
-@click.option("--allow-unknown", is_flag=True, help="Fields that the model does not know are fine.")
-@click.option("--no-dedupe", is_flag=True, help="Do not look for IDs that are there twice.")
-@click.option("--output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@option(
+    "--allow-unknown",
+    group=SENT,
+    is_flag=True,
+    help="Fields that the model does not know are fine.",
+)
+@option("--no-dedupe", group=SENT, is_flag=True, help="Do not look for IDs that are there twice.")
+@output_json
+@settings_flags
 def validate(
     *,
     sources: Sequence[str],
@@ -51,8 +46,19 @@ def validate(
     output: str,
 ) -> None:
     """List all errors of SOURCE, with their places, and count them by kind."""
-    listing = (_JsonListing if output == "json" else _TextListing)(sys.stdout)
+    from bulksubmit.cli.listing import (  # noqa: PLC0415 - --help goes without
+        JsonListing,
+        TextListing,
+        look_through,
+    )
+    from bulksubmit.observe.report import ExitCode  # noqa: PLC0415 - likewise
+    from bulksubmit.producer.survey import Survey  # noqa: PLC0415 - likewise
+
     found, error = Survey(), None
+    listing = TextListing(sys.stdout)
+    if output == "json":  # In UTF-8, whatever the terminal's own encoding is.
+        out = click.get_text_stream("stdout", encoding="utf-8", errors="backslashreplace")
+        listing = JsonListing(out)
     try:
         spec = source_spec(
             sources,
@@ -60,89 +66,9 @@ def validate(
             sweeps=sweeps,
             allow_unused_columns=allow_unused_columns,
         )
-        look = partial(
-            survey,
-            tell=listing.tell,
-            body_bytes_max=Settings().body_bytes_max,
-            dedupe=not no_dedupe,
-        )
-        found = run_async(_survey, spec, Checker(allow_unknown=allow_unknown), look)
+        found = look_through(spec, listing, allow_unknown=allow_unknown, dedupe=not no_dedupe)
     except BulkSubmitError as raised:
         error = raised
-        click.echo(f"error: {error}", err=True)
+        tell(error)
     listing.end(found, error)
     sys.exit(ExitCode.USAGE if found.errors or error else ExitCode.CONVERGED)
-
-
-async def _survey(spec: SourceSpec, checker: Checker, look: Callable[[Source], Any]) -> Survey:
-    with closing(open_source(spec, checker)) as source:
-        found: Survey = await look(source)
-        return found
-
-
-class _TextListing:
-    """A line a problem as it is found, and a table of counts at the end."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-
-    def tell(self, where: str, _task_id: str, problem: Problem) -> None:
-        """One problem."""
-        word = "warning: " if problem.warning else ""
-        self._out.write(f"{where}: {word}{problem.text}\n")
-
-    def end(self, found: Survey, error: Exception | None) -> None:
-        """The counts."""
-        if error is not None:
-            return
-        write = self._out.write
-        if found.errors or found.warnings:
-            write("\n")
-        for title, counts in (("errors", found.errors), ("warnings", found.warnings)):
-            for kind, count in counts.most_common():
-                write(f"{title:<9} {kind.value.replace('_', ' '):<16} {count:>12,}\n")
-        write(f"{'tasks':<26} {found.items:>12,}\n")
-        write(f"{'  of them invalid':<26} {found.invalid:>12,}\n")
-        if (count := found.errors[Kind.DUPLICATE]) > DUPLICATES_NAMED_MAX:
-            write(f"of {count:,} duplicate IDs the first {DUPLICATES_NAMED_MAX:,} are listed\n")
-
-
-class _JsonListing(_TextListing):
-    """One JSON object, its list of problems written as they are found."""
-
-    def __init__(self, out: TextIO) -> None:
-        super().__init__(out)
-        self._separator = '{"problems":['
-
-    def tell(self, where: str, task_id: str, problem: Problem) -> None:
-        """One problem."""
-        row = {
-            "where": where,
-            "task_id": task_id or None,
-            "path": problem.path,
-            "kind": problem.kind.value,
-            "text": problem.text,
-            "value": problem.value,
-            "warning": problem.warning,
-        }
-        self._out.write(self._separator + orjson.dumps(row).decode())
-        self._separator = ","
-
-    def end(self, found: Survey, error: Exception | None) -> None:
-        """The counts."""
-        if self._separator != ",":
-            self._out.write(self._separator)
-        members: dict[str, Any] = {
-            "tasks": found.items,
-            "invalid": found.invalid,
-            "errors": _by_kind(found.errors),
-            "warnings": _by_kind(found.warnings),
-            "valid": not found.errors and error is None,
-        }
-        if error is not None:
-            members["error"] = str(error)
-        self._out.write("]," + orjson.dumps(members).decode()[1:] + "\n")
-
-
-def _by_kind(counts: Counter[Kind]) -> dict[str, int]:
-    return {kind.value: count for kind, count in counts.most_common()}

@@ -16,9 +16,7 @@ MASK = "***"
 _VALUE = r"""[^\s&;,"'<>\\]+"""
 
 # Names whose values are secrets, also at the end of a longer name, such as DB_PASSWORD.
-_WORDS = (
-    r"signature|account_?key|access_?key|api_?key|password|passwd|pwd|secret|token"
-)
+_WORDS = r"signature|account_?key|access_?key|api_?key|password|passwd|pwd|secret|token"
 _EQUALS = r"(?:=|%3d|%253d)"  # As it is, in a URL that is another's parameter, and once more so.
 
 _FORMS = (

@@ -1,20 +1,21 @@
 """Events to a log, one line each, as text or JSON."""
 
 from dataclasses import fields
-from typing import TextIO, get_args
+from typing import Any, TextIO, get_args
 
 import orjson
 import structlog
 
 from bulksubmit.core.events import Anomaly, Event, Held, Noted, Observer, RequestEnded
+from bulksubmit.core.redact import redacted
 
 
 def log_to(file: TextIO, *, as_json: bool) -> Observer:
     """An observer that writes each event to a file.
 
     The event's name is its type in snake case (``request_ended``), its fields are the type's.
-    What the operator should look at is a warning: requests that were not answered well, holds,
-    and oddities in answers.
+    Secrets are taken out. What the operator should look at is a warning: requests that were not
+    answered well, holds, and oddities in answers.
     """
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(serializer=_to_json)
@@ -26,6 +27,7 @@ def log_to(file: TextIO, *, as_json: bool) -> Observer:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _redacted,
             renderer,
         ],
         wrapper_class=structlog.BoundLogger,
@@ -40,6 +42,11 @@ def log_to(file: TextIO, *, as_json: bool) -> Observer:
         (log.warning if _is_warning(event) else log.info)(name, **values)
 
     return observe
+
+
+def _redacted(_log: object, _name: str, fields: structlog.typing.EventDict) -> dict[str, Any]:
+    """The service and the libraries quote URLs in what they say, and those may be signed."""
+    return {name: redacted(value) for name, value in fields.items()}
 
 
 def _is_warning(event: Event) -> bool:

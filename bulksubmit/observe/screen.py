@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, TextIO, TypeAlias
 
 from bulksubmit.core.events import Anomaly, Event, Held, Noted, RequestEnded, Resumed
+from bulksubmit.core.redact import redact
 from bulksubmit.observe.panel import flowed, panel
 from bulksubmit.observe.progress import Progress, in_ascii, progress_line
 from bulksubmit.observe.recent import Recent
@@ -34,7 +35,7 @@ Show: TypeAlias = Literal["auto", "plain", "none"]
 class Screen:
     """Writes to standard error, so that standard output holds results only.
 
-    It is an observer too: what holds the run back is told as it happens.
+    Secrets are taken out. It is an observer too: what holds the run back is told as it happens.
     """
 
     def __init__(
@@ -161,7 +162,7 @@ class Screen:
         if self._ascii_only:
             text = in_ascii(text)
         with suppress(OSError):  # A terminal or pipe that has gone is no reason to stop.
-            self._out.write(text)
+            self._out.write(redact(text))
             self._out.flush()
 
 

@@ -1,0 +1,172 @@
+"""The whole line on this machine, in a few seconds: what ``bulksubmit demo`` does."""
+
+import base64
+import os
+import re
+import secrets
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import click
+import orjson
+
+from bulksubmit.cli import KEY_VARIABLE, run_async
+from bulksubmit.cli.flood import Output, Target, flood, print_report
+from bulksubmit.core.events import Event
+from bulksubmit.service.auth import SharedKey
+from bulksubmit.service.listing import task_ids
+from bulksubmit.service.transport import Transport
+from bulksubmit.settings import Settings
+
+ACCOUNT, JOB = "demo", "demo-job"
+
+# What the emulator does to us, and what that costs is to be seen in the report.
+FAULTS = {
+    "--latency-ms": "50",
+    "--server-error": "0.01",
+    "--drop-before": "0.004",
+    "--drop-after": "0.004",
+}
+
+
+def show_off(*, tasks: int, seed: int, as_json: bool) -> int:
+    """Make tasks, flood an emulator with them, and hold the report against its list.
+
+    Args:
+        tasks: How many.
+        seed: Of the emulator's faults.
+        as_json: One JSON object on standard output, not a table.
+
+    Returns:
+        The exit code.
+    """
+    # Until the flood heeds signals itself, and after it: what was made here is cleaned up.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    with tempfile.TemporaryDirectory(prefix="bulksubmit-demo-") as folder:
+        os.environ["BULKSUBMIT_STATE_DIR"] = folder  # A demo's run is not worth keeping.
+        path = Path(folder) / "tasks.jsonl"
+        _say(f"writing {tasks:,} tasks")
+        write_tasks(path, tasks)
+        _say(f"  {path.stat().st_size / 1e6:,.1f} MB in {path}")
+        key = base64.b64encode(secrets.token_bytes(64)).decode()
+        with _emulator(key, seed) as endpoint:
+            _say(f"emulator at {endpoint}: {' '.join(f'{k} {v}' for k, v in FAULTS.items())}")
+            target = Target(JOB, endpoint, SharedKey(ACCOUNT, key))
+            code: int = run_async(_flood_and_check, path, target, as_json)
+    return code
+
+
+def _leave(number: int, _frame: object) -> None:
+    sys.exit(128 + number)
+
+
+def write_tasks(path: Path, tasks: int) -> None:
+    """Write tasks of a realistic shape, some 500 bytes each."""
+    with path.open("wb") as file:
+        for index in range(tasks):
+            file.write(orjson.dumps(_task(index), option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _task(index: int) -> dict[str, object]:
+    frame = f"{index:07d}"
+    render = f"render --scene scene.blend --frame {index} --out {frame}.exr"
+    storage = "https://renderfarm.blob.core.windows.net"
+    return {
+        "id": f"frame-{frame}",
+        "displayName": f"Frame {index} of the demo",
+        "commandLine": f"/bin/bash -c '{render}'",
+        "environmentSettings": [
+            {"name": "RENDER_THREADS", "value": "4"},
+            {"name": "RENDER_FRAME", "value": str(index)},
+        ],
+        "resourceFiles": [
+            {"httpUrl": f"{storage}/scenes/scene.blend", "filePath": "scene.blend"},
+            {"httpUrl": f"{storage}/textures/{index % 100:02d}.tx", "filePath": "texture.tx"},
+        ],
+        "constraints": {"maxWallClockTime": "PT1H", "maxTaskRetryCount": 2},
+    }
+
+
+async def _flood_and_check(path: Path, target: Target, as_json: bool) -> int:  # noqa: FBT001 - by run_async
+    """Flood, report, and hold the report against the emulator's own list.
+
+    Returns:
+        The exit code: the report's own, or 1 if the list says otherwise.
+    """
+    output = Output(lasting=False)
+    report = await flood(str(path), target, Settings(), output)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
+    report = replace(report, journal_path=None)  # It goes with the folder.
+    if not as_json:
+        print_report(report, output)
+    _say("listing the emulator's tasks")
+    listed = await _count_listed(target)
+    known = report.added + report.existed
+    perhaps = report.in_doubt + report.abandoned
+    agree = known <= listed <= known + perhaps
+    words = f"{known:,} were added or existed" + (f", {perhaps:,} may exist" if perhaps else "")
+    verdict = "as it should be" if agree else "WRONG"
+    if as_json:
+        click.echo(orjson.dumps(report.as_dict() | {"listed": listed, "agree": agree}))
+    else:
+        click.echo(f"check      the emulator lists {listed:,} different tasks; {words}: {verdict}")
+    return report.exit_code if agree else 1
+
+
+async def _count_listed(target: Target) -> int:
+    """How many different IDs the job lists."""
+    ids: set[str] = set()
+    transport = Transport(
+        target.endpoint,
+        target.job_id,
+        target.credential,
+        server_timeout_s=Settings().server_timeout_s,
+        observer=_ignore,
+    )
+    async with transport:
+        async for page in task_ids(transport, Random()):  # noqa: S311 - jitter
+            ids.update(page)
+    return len(ids)
+
+
+def _ignore(event: Event, /) -> None:
+    """Tell nobody."""
+
+
+@contextmanager
+def _emulator(key: str, seed: int) -> Iterator[str]:
+    """The emulator as a process of its own, and its endpoint."""
+    command = [sys.executable, "-m", "bulksubmit", "emulator", "--port", "0"]
+    command += ["--account-name", ACCOUNT, "--job", JOB, "--seed", str(seed)]
+    command += [part for pair in FAULTS.items() for part in pair]
+    process = subprocess.Popen(  # noqa: S603 - our own command
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=os.environ | {KEY_VARIABLE: key},
+        # Ctrl-C goes to the whole foreground group; the flood still needs its answers then.
+        process_group=0,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        endpoint = re.search(r"http://[\d.:]+\d", line)
+        if endpoint is None:
+            raise click.ClickException("the emulator did not start; see above")
+        yield endpoint.group()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def _say(text: str) -> None:
+    click.echo(text, err=True)
