@@ -83,7 +83,7 @@ ROOMS = {
     "cli": May(
         "__init__ api consumer core database emulator errors history journal loop observe producer "
         "runs service settings submission verify",
-        "anyio click orjson",
+        "anyio click orjson platformdirs",
     ),
     "__main__": May("cli"),
 }

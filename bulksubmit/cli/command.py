@@ -1,5 +1,6 @@
 """Commands whose help has its options in groups, and options that can be set in many places."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,9 @@ import click
 
 # What asks for the settings to be shown, in a context's meta. Nothing is required then.
 SHOW_SETTINGS = "bulksubmit.show_settings"
+
+# Variables of ours that stand for no flag.
+_FOLDERS = {"BULKSUBMIT_STATE_DIR", "BULKSUBMIT_CONFIG_DIR", "BULKSUBMIT_PROFILE"}
 
 _LAST = "Options"  # Those that have no other group, --help among them.
 
@@ -68,6 +72,16 @@ class Command(click.Command):
             with formatter.section(title):
                 formatter.write_dl(rows)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click; an option that is mistyped is told as everything else is."""
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            known = [name for param in self.get_params(ctx) for name in param.opts]
+            otherwise = f"{ctx.command_path} --help lists them"
+            reason = unknown_word("there is no option", error.option_name, known, otherwise)
+            raise click.UsageError(reason, ctx) from error
+
     def group_of(self, param: click.Option) -> str:
         """The title that an option is listed under."""
         return param.group if isinstance(param, Option) else _LAST
@@ -78,6 +92,8 @@ class Command(click.Command):
             from bulksubmit.cli.origins import print_settings  # noqa: PLC0415 - when asked for
 
             return print_settings(ctx)
+        if settings_of(self) and not ctx.params.get("quiet"):
+            _tell_unread()
         return super().invoke(ctx)
 
 
@@ -96,15 +112,37 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
+def _tell_unread() -> None:
+    """Say which variables look like ours, and are not: a mistyped one would have no effect."""
+    names = [name for name in os.environ if name.startswith("BULKSUBMIT_")]
+    if not set(names) - _FOLDERS:
+        return
+    from bulksubmit.cli import every_setting  # noqa: PLC0415 - it imports all commands
+
+    variables = (each.envvar or () for each in every_setting())
+    known = _FOLDERS.union(*([each] if isinstance(each, str) else each for each in variables))
+    for name in sorted(set(names) - known):
+        words = unknown_word("nothing reads the variable", name, sorted(known), "see --help")
+        click.echo(f"hint: {words}", err=True)
+
+
 def settings_of(command: click.Command) -> list[Setting]:
     """The options of a command that a profile can set."""
     return [param for param in command.params if isinstance(param, Setting)]
 
 
-def unknown_word(what: str, word: str, known: Sequence[str]) -> str:
-    """Says that a word is none of the known ones, and which one may be meant."""
+def unknown_word(what: str, word: str, known: Sequence[str], otherwise: str | None = None) -> str:
+    """Says that a word is none of the known ones, and which one may be meant.
+
+    Args:
+        what: The sentence that ends with the word.
+        word: The word.
+        known: Those that there are.
+        otherwise: What to say if none is like it; None to list them.
+    """
     from difflib import get_close_matches  # noqa: PLC0415 - for mistakes only
 
     near = get_close_matches(word, known, n=1)
-    meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-    return f"{what} {word!r}; {meant}"
+    if near:
+        return f"{what} {word!r}; did you mean {near[0]}?"
+    return f"{what} {word!r}; {otherwise or 'known are ' + ', '.join(known)}"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 import click
-import orjson
 
 from bulksubmit.cli import run_async
+from bulksubmit.cli.said import print_json
 from bulksubmit.core.model import Invalid, Task
 from bulksubmit.core.redact import redact, redacted
 from bulksubmit.core.taskcheck import Checker
@@ -30,7 +30,7 @@ def list_runs(*, as_json: bool) -> None:
     for error in unreadable():
         click.echo(f"warning: {error}", err=True)
     if as_json:
-        _print_json([run.values | {"state": run.state} for run in found])
+        print_json([run.values | {"state": run.state} for run in found])
         return
     rows = [("run", "state", "job", "tasks read", "settled", "source")]
     rows += [
@@ -56,7 +56,7 @@ def show_run(name: str, *, task: str | None, as_json: bool) -> None:
     found = find(name)
     values = _run_values(found) if task is None else _task_values(found, task)
     if as_json:
-        _print_json(values)
+        print_json(redacted(values))
         return
     rows = [(name.replace("_", " "), _shown(value)) for name, value in values.items()]
     _print_columns([row for row in rows if row[1]])
@@ -224,10 +224,6 @@ def _exception(one: dict[str, object]) -> str:
     return (
         f"{one['tasks']:,} {one['verdict']} {one['code'] or ''} from line {one['first_line']}{tail}"
     )
-
-
-def _print_json(value: object) -> None:
-    click.echo(orjson.dumps(redacted(value)))
 
 
 def _print_columns(rows: Sequence[tuple[str, ...]]) -> None:

@@ -12,9 +12,9 @@ from typing import TextIO
 
 import anyio
 import click
-import orjson
 
 from bulksubmit.api import resume, stream
+from bulksubmit.cli.said import print_json
 from bulksubmit.consumer import Outcomes
 from bulksubmit.core.events import Event, Observer
 from bulksubmit.core.redact import redact
@@ -159,7 +159,7 @@ def print_report(report: Report, output: Output) -> None:
     """Print to standard output, as JSON or (if a run was begun) as a table."""
     try:
         if output.as_json:
-            click.echo(orjson.dumps(report.as_dict()))
+            print_json(report.as_dict())
         elif report.run_id and in_place(sys.stdout):
             from bulksubmit.observe.painted import print_painted  # noqa: PLC0415 - rich: 50 ms
 

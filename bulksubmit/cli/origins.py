@@ -89,7 +89,7 @@ def effective(ctx: click.Context) -> Mapping[str, Origin]:
         key_file_is_profiles=found["account-key-file"].origin.startswith("profile"),
     )
     for key, value in (
-        ("account-endpoint", account.endpoint),
+        ("account-endpoint", _as_used(account.endpoint)),
         ("account-name", account.name),
         ("auth-mode", account.auth_mode),
     ):
@@ -103,9 +103,7 @@ def effective(ctx: click.Context) -> Mapping[str, Origin]:
 
 def print_settings(ctx: click.Context) -> None:
     """Print each setting, its value and its origin; secrets are masked."""
-    import orjson  # noqa: PLC0415 - when asked for
-
-    from bulksubmit.cli.failing import fail  # noqa: PLC0415 - likewise
+    from bulksubmit.cli.said import fail, print_json  # noqa: PLC0415 - likewise
     from bulksubmit.errors import BulkSubmitError  # noqa: PLC0415 - likewise
 
     try:
@@ -114,7 +112,7 @@ def print_settings(ctx: click.Context) -> None:
         fail(error)
     if ctx.params.get("output") == "json":
         values = {key: {"value": each.value, "origin": each.origin} for key, each in found.items()}
-        click.echo(orjson.dumps(redacted({"settings": values})))
+        print_json(redacted({"settings": values}))
         return
     width = max(map(len, found))
     for title, keys in _grouped(ctx.command, found):
@@ -155,6 +153,17 @@ def _plain(value: object) -> Value:
             return value
         case _:
             return redact(str(value))
+
+
+def _as_used(endpoint: str | None) -> str | None:
+    """An endpoint as it is used: with its scheme, without a slash at its end."""
+    from bulksubmit.errors import SettingsError  # noqa: PLC0415 - when asked for
+    from bulksubmit.service.endpoint import parse_endpoint  # noqa: PLC0415 - likewise
+
+    try:
+        return endpoint and parse_endpoint(endpoint)
+    except SettingsError:  # Told when it is used; here it is shown as it is.
+        return endpoint
 
 
 def _endpoint_of_run(run: str | None) -> str | None:

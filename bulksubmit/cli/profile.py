@@ -128,7 +128,8 @@ def _no_setting(name: str, value: object, known: Sequence[str]) -> str:
         )
     if isinstance(value, dict):
         return f"[{name}] is a table; a profile has a setting a line, such as concurrency = 32"
-    return unknown_word("there is no setting", name, known)
+    otherwise = "`bulksubmit submit --help` lists them: they are called like the flags"
+    return unknown_word("there is no setting", name, known, otherwise)
 
 
 def _checked(where: str, name: str, value: object, setting: Setting, folder: Path) -> Any:

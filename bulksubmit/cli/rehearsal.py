@@ -10,13 +10,14 @@ from tempfile import TemporaryDirectory
 
 import anyio
 import click
-import orjson
 
 from bulksubmit.cli.flood import Output, Signals, Target
+from bulksubmit.cli.said import print_json
 from bulksubmit.consumer import running
 from bulksubmit.core.events import Event, Observer
 from bulksubmit.core.model import AddStatus, Answered, Attempt, TaskResult
 from bulksubmit.core.partitioner import request_bytes
+from bulksubmit.core.redact import redact
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import BulkSubmitError
 from bulksubmit.journal import NoJournal
@@ -95,9 +96,9 @@ async def rehearse(spec: SourceSpec, target: Target, settings: Settings, output:
     code = exit_code(error, requests=0, rejected=rejected)
     values = _values(rehearsal, report) | {"job_id": target.job_id, "exit_code": int(code)}
     if error is not None:
-        values["error"] = str(error)
+        values["error"] = redact(str(error))
     if output.as_json:
-        click.echo(orjson.dumps(values))
+        print_json(values)
     elif error is None:
         click.echo(_table(values))
     return int(code)

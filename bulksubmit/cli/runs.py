@@ -9,9 +9,9 @@ import click
 
 from bulksubmit.cli import KEY_VARIABLE, run_async
 from bulksubmit.cli.command import Command, Group
-from bulksubmit.cli.failing import fail, tell
 from bulksubmit.cli.flags import EXIT_CODES, Flags, run_flags
 from bulksubmit.cli.options import FILE, action, complete_run, output_json, settings_flags
+from bulksubmit.cli.said import fail, tell
 from bulksubmit.errors import BulkSubmitError
 
 _RUN = """\b

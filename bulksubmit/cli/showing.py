@@ -19,6 +19,7 @@ import orjson
 
 from bulksubmit.cli import KEY_VARIABLE, run_async
 from bulksubmit.cli.flood import Output, Target, flood, print_report
+from bulksubmit.cli.said import print_json
 from bulksubmit.core.events import Event
 from bulksubmit.service.auth import SharedKey
 from bulksubmit.service.listing import task_ids
@@ -115,11 +116,13 @@ async def _flood_and_check(path: Path, target: Target, as_json: bool) -> int:  #
     agree = known <= listed <= known + perhaps
     words = f"{known:,} were added or existed" + (f", {perhaps:,} may exist" if perhaps else "")
     verdict = "as it should be" if agree else "WRONG"
+    code = report.exit_code if agree else 1
     if as_json:
-        click.echo(orjson.dumps(report.as_dict() | {"listed": listed, "agree": agree}))
+        values = replace(report, exit_code=code).as_dict() | {"listed": listed, "agree": agree}
+        print_json(values)
     else:
         click.echo(f"check      the emulator lists {listed:,} different tasks; {words}: {verdict}")
-    return report.exit_code if agree else 1
+    return code
 
 
 async def _count_listed(target: Target) -> int:

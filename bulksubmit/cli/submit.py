@@ -9,10 +9,10 @@ import click
 
 from bulksubmit.cli import KEY_VARIABLE, run_async
 from bulksubmit.cli.command import Command
-from bulksubmit.cli.failing import tell
 from bulksubmit.cli.flags import EXIT_CODES, Flags, run_flags
 from bulksubmit.cli.inputs import SOURCE_HELP, source_arguments, source_spec
 from bulksubmit.cli.options import SENT, action, option, settings_flags
+from bulksubmit.cli.said import tell
 from bulksubmit.errors import BulkSubmitError
 
 _EPILOG = f"""{SOURCE_HELP}

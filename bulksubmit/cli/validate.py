@@ -2,14 +2,15 @@
 
 import sys
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
 
 import click
 
 from bulksubmit.cli.command import Command
-from bulksubmit.cli.failing import tell
 from bulksubmit.cli.inputs import SOURCE_HELP, source_arguments, source_spec
 from bulksubmit.cli.options import SENT, option, output_json, settings_flags
+from bulksubmit.cli.said import tell
 from bulksubmit.errors import BulkSubmitError
 
 _EPILOG = f"""{SOURCE_HELP}
@@ -56,9 +57,10 @@ def validate(
 
     found, error = Survey(), None
     listing = TextListing(sys.stdout)
-    if output == "json":  # In UTF-8, whatever the terminal's own encoding is.
-        out = click.get_text_stream("stdout", encoding="utf-8", errors="backslashreplace")
-        listing = JsonListing(out)
+    if output == "json":
+        if isinstance(sys.stdout, TextIOWrapper):  # JSON is UTF-8, whatever a terminal shows.
+            sys.stdout.reconfigure(encoding="utf-8")
+        listing = JsonListing(sys.stdout)
     try:
         spec = source_spec(
             sources,

@@ -104,6 +104,12 @@ def _is_pattern(name: str) -> bool:
 
 def _expanded(name: str) -> list[str]:
     remote.refuse_secret(name)
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # Half of a character: neither a journal nor JSON can keep it.
+        shown = name.encode(errors="backslashreplace").decode()
+        reason = "is not UTF-8; rename it, or read it as standard input"
+        raise SourceError(shown, None, f"the name of the file {reason}") from None
     if is_url(name):
         return remote.expanded(name)
     if name == STDIN:

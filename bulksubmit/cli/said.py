@@ -1,4 +1,4 @@
-"""How a command says that something is wrong."""
+"""How a command says what is wrong, and what a program is to read."""
 
 import sys
 from typing import NoReturn
@@ -20,3 +20,15 @@ def fail(error: BulkSubmitError) -> NoReturn:
 
     tell(error)
     sys.exit(exit_code(error, requests=0, rejected=0))
+
+
+def print_json(value: object) -> None:
+    """Print a value of JSON's types on one line, in UTF-8 whatever the terminal's encoding is."""
+    import json  # noqa: PLC0415 - not needed for --help
+
+    import orjson  # noqa: PLC0415 - likewise
+
+    try:
+        click.echo(orjson.dumps(value))
+    except TypeError:  # Half of a character, as in the name of a file that is not UTF-8.
+        click.echo(json.dumps(value))
