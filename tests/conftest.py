@@ -23,5 +23,7 @@ def _nothing_of_the_user(state_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
         if name.startswith(("AZURE_", "BULKSUBMIT_")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("BULKSUBMIT_STATE_DIR", str(state_folder))
+    monkeypatch.setenv("BULKSUBMIT_CONFIG_DIR", str(state_folder / "profiles"))
+    monkeypatch.setenv("AZURE_CONFIG_DIR", str(state_folder / "azure"))  # As if az had never run.
     # azure-identity would ask the cloud's own address for a managed identity otherwise.
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")

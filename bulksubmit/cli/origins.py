@@ -69,7 +69,7 @@ def effective(ctx: click.Context) -> Mapping[str, Origin]:
     """All settings of a command as they would hold, the account's among them, by key.
 
     Raises:
-        BulkSubmitError: if a run is named that there is not, or a key's file cannot be read.
+        JournalError: if a run is named that there is not.
     """
     found = {
         each.key: Origin(_plain(ctx.params.get(str(each.name))), origin_of(ctx, each))
@@ -79,15 +79,21 @@ def effective(ctx: click.Context) -> Mapping[str, Origin]:
     if "account-endpoint" not in found:
         return found
     from bulksubmit.cli.account import account_of  # noqa: PLC0415 - when asked for
+    from bulksubmit.errors import SettingsError  # noqa: PLC0415 - likewise
 
-    account = account_of(
-        endpoint=ctx.params["account_endpoint"],
-        name=ctx.params["account_name"],
-        auth_mode=ctx.params["auth_mode"],
-        key_file=ctx.params["account_key_file"],
-        of_run=_endpoint_of_run(ctx.params.get("run")),
-        key_file_is_profiles=found["account-key-file"].origin.startswith("profile"),
-    )
+    of_run = _endpoint_of_run(ctx.params.get("run"))
+    try:
+        account = account_of(
+            endpoint=ctx.params["account_endpoint"],
+            name=ctx.params["account_name"],
+            auth_mode=ctx.params["auth_mode"],
+            key_file=ctx.params["account_key_file"],
+            of_run=of_run,
+            key_file_is_profiles=found["account-key-file"].origin.startswith("profile"),
+        )
+    except SettingsError as error:  # The key's file cannot be read; the rest can be shown.
+        found["access-key"] = Origin(None, redact(str(error)))
+        return found
     for key, value in (
         ("account-endpoint", _as_used(account.endpoint)),
         ("account-name", account.name),

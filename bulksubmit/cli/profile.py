@@ -22,7 +22,7 @@ from bulksubmit.errors import SettingsError
 SUFFIX = ".toml"
 
 _SECRET = re.compile(r"(^|_)(key|sas|token|secret|password)$")
-_LINE = re.compile(r" ?\(at line (\d+), column \d+\)$")
+_LINE = re.compile(r" ?\(at (?:line (\d+), column \d+|end of document)\)$")
 
 
 def profiles_folder() -> Path:
@@ -107,8 +107,9 @@ def _loaded(path: Path) -> tuple[str, Mapping[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         said = str(error)
         found = _LINE.search(said)
-        where = f"{path}:{found[1]}" if found else str(path)
-        raise SettingsError(f"{where}: not TOML: {_LINE.sub('', said)}") from None
+        # It does not say which line is the last.
+        line = found[1] if found and found[1] else max(1, len(text.splitlines()))
+        raise SettingsError(f"{path}:{line}: not TOML: {_LINE.sub('', said)}") from None
 
 
 def _line_of(name: str, text: str) -> int:
