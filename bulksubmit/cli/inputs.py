@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bulksubmit.cli.options import SENT, action, complete_file, option
+from bulksubmit.cli.options import SENT, action, complete_file
 from bulksubmit.errors import SourceError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ knows (abfs://container/tasks.jsonl) are read as well.
 
 _OPTIONS = (
     click.argument("sources", nargs=-1, metavar="SOURCE...", shell_complete=complete_file),
-    option(
+    action(
         "--template",
         group=SENT,
         type=click.Path(dir_okay=False, path_type=Path),
@@ -41,7 +41,7 @@ _OPTIONS = (
         metavar="NAME=VALUES",
         help="A parameter of the template: i=1..1000, mode=fast,slow. Repeated: the product.",
     ),
-    option(
+    action(
         "--allow-unused-columns",
         group=SENT,
         is_flag=True,

@@ -12,10 +12,11 @@ from tempfile import TemporaryFile
 
 import anyio
 import click
-import orjson
 
 from bulksubmit.cli.flood import Output, Signals, Target, flood, observer_of
+from bulksubmit.cli.said import print_json
 from bulksubmit.core.bitmap import Bitmap
+from bulksubmit.core.redact import redact
 from bulksubmit.errors import BulkSubmitError, NotConverged, SourceError
 from bulksubmit.observe.report import ExitCode, Report, exit_code
 from bulksubmit.observe.screen import Screen
@@ -182,16 +183,18 @@ def ended(result: Verification, error: Exception) -> Verification:
     # Nothing is sent: a source that cannot be read is a matter of usage whenever that shows.
     requests = 0 if isinstance(error, SourceError) else result.requests
     code = exit_code(error, requests=requests, rejected=0)
-    return replace(result, same=None, error=str(error) or type(error).__name__, exit_code=int(code))
+    return replace(
+        result, same=None, error=redact(str(error)) or type(error).__name__, exit_code=int(code)
+    )
 
 
 def print_result(result: Verification, output: Output) -> None:
     """Print to standard output, as JSON or (if there is something to tell) as a table."""
     try:
         if output.as_json:
-            click.echo(orjson.dumps(result.as_dict()))
+            print_json(result.as_dict())
         elif result.expected is not None:
-            click.echo(_table(result), nl=False)
+            click.echo(redact(_table(result)), nl=False)
     except BrokenPipeError:
         # Nobody reads it; the exit code says the most of it. And no complaint at exit, either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

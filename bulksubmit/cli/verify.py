@@ -5,22 +5,38 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from bulksubmit.cli import KEY_VARIABLE, run_async
-from bulksubmit.cli.flags import FILE, SETTINGS_FLAGS, account_flags, shown_flags, target_of
-from bulksubmit.cli.flood import Output
+from bulksubmit.cli.command import Command
+from bulksubmit.cli.flags import (
+    account_flags,
+    in_words_of_flags,
+    origins_of_settings,
+    shown_flags,
+    target_of,
+)
 from bulksubmit.cli.inputs import SOURCE_HELP, source_arguments, source_spec
-from bulksubmit.cli.options import concurrency, option
-from bulksubmit.cli.verification import LookedFor, ended, look, print_result
+from bulksubmit.cli.options import (
+    FILE,
+    FLOW,
+    KEPT,
+    SENT,
+    action,
+    complete_run,
+    concurrency,
+    option,
+    settings_flags,
+)
+from bulksubmit.cli.said import tell
 from bulksubmit.errors import BulkSubmitError, JournalMismatch, SettingsError
-from bulksubmit.runs import Kept, find, rejected_by
-from bulksubmit.service.endpoint import parse_endpoint
 from bulksubmit.settings import Settings
-from bulksubmit.verify import Verification
+
+if TYPE_CHECKING:
+    from bulksubmit.runs import Kept
 
 _DEFAULTS = Settings()
 
@@ -35,6 +51,8 @@ Case is ignored in IDs. Items that --run rejected may be there or not.
 Environment:
   {KEY_VARIABLE}  the account's key, unless --account-key-file is given
   BULKSUBMIT_STATE_DIR    where runs keep their files
+  BULKSUBMIT_CONFIG_DIR   where profiles are
+  AZURE_CONFIG_DIR        where az has what `az batch account login` says
   TMPDIR                  where temporary files go, of about 60 bytes a task; with --content,
                           of twice the size of all tasks
 \b
@@ -51,24 +69,39 @@ Examples:
 """
 
 
-@click.command(epilog=_EPILOG)
+@click.command(cls=Command, epilog=_EPILOG)
 @source_arguments
-@option("--job-id", help="The Batch job.")
-@click.option("--run", metavar="RUN", help="Source, job and account of an earlier run, or last.")
-@click.option("--content", is_flag=True, help="Compare what the tasks say, too.")
-@click.option("--fix", is_flag=True, help="Submit what is missing, and look again.")
-@click.option("--allow-extra", is_flag=True, help="Tasks that SOURCE does not have are fine.")
-@click.option("--report", type=FILE, help="A row for each difference, as NDJSON, in no order.")
+@option("--job-id", group=SENT, help="The Batch job.")
+@action(
+    "--run",
+    group=SENT,
+    shell_complete=complete_run,
+    metavar="RUN",
+    help="Source, job and account of an earlier run, or last.",
+)
+@action("--content", group=SENT, is_flag=True, help="Compare what the tasks say, too.")
+@action("--fix", group=SENT, is_flag=True, help="Submit what is missing, and look again.")
+@action("--allow-extra", group=SENT, is_flag=True, help="Tasks that SOURCE does not have are fine.")
+@action(
+    "--report", group=KEPT, type=FILE, help="A row for each difference, as NDJSON, in no order."
+)
 @account_flags
 @option(
     "--invalid",
+    group=SENT,
     type=click.Choice(["stop", "reject"]),
     default=_DEFAULTS.invalid,
     help="At what is no task: stop, or leave it out.",
 )
-@option("--allow-unknown", is_flag=True, help="Fields that the model does not know are fine.")
+@option(
+    "--allow-unknown",
+    group=SENT,
+    is_flag=True,
+    help="Fields that the model does not know are fine.",
+)
 @option(
     "--concurrency",
+    group=FLOW,
     type=concurrency,
     metavar="auto|N",
     default=_DEFAULTS.concurrency,
@@ -76,12 +109,14 @@ Examples:
 )
 @option(
     "--retry-timeout",
+    group=FLOW,
     type=float,
     default=_DEFAULTS.retry_timeout_s,
     metavar="SECONDS",
     help="Give up after so long without a good answer.",
 )
 @shown_flags
+@settings_flags
 def verify(
     *,
     sources: Sequence[str],
@@ -101,6 +136,16 @@ def verify(
     Nothing is changed, unless --fix submits what is missing; nothing is ever deleted. An
     interrupted look leaves nothing behind.
     """
+    from bulksubmit.cli.flood import Output  # noqa: PLC0415 - aiohttp: --help goes without
+    from bulksubmit.cli.verification import (  # noqa: PLC0415 - likewise
+        LookedFor,
+        ended,
+        look,
+        print_result,
+    )
+    from bulksubmit.runs import rejected_by  # noqa: PLC0415 - likewise
+    from bulksubmit.verify import Verification  # noqa: PLC0415 - likewise
+
     if run is not None and (sources or sweeps or template):
         raise click.UsageError("--run brings its source: give either a SOURCE or --run")
     given = click.get_current_context().get_parameter_source("job_id")
@@ -118,7 +163,7 @@ def verify(
     begun = Verification(job_id or "", " ".join(sources))
     try:
         if run is None:
-            endpoint, left_out = flags["account_endpoint"], None
+            of_run, left_out = None, None
             spec = source_spec(
                 sources,
                 template=template,
@@ -127,7 +172,7 @@ def verify(
             )
         else:
             kept = _find(run, flags["account_endpoint"])
-            spec, endpoint, left_out = kept.spec, str(kept.values["endpoint"]), rejected_by(kept)
+            spec, of_run, left_out = kept.spec, str(kept.values["endpoint"]), rejected_by(kept)
             begun = replace(begun, job_id=str(kept.values["job"]), source=spec.label)
         looked_for = LookedFor(
             source=spec,
@@ -141,14 +186,16 @@ def verify(
         target = partial(
             target_of,
             begun.job_id,
-            endpoint=endpoint,
+            endpoint=flags["account_endpoint"],
+            of_run=of_run,
             auth_mode=flags["auth_mode"],
             account_name=flags["account_name"],
             key_file=flags["account_key_file"],
+            quiet=True,
         )
-        target()  # What is missing is told before anything is read.
+        target(quiet=flags["quiet"])  # What is missing is told before anything is read.
     except BulkSubmitError as error:
-        click.echo(f"error: {error}", err=True)
+        tell(error)
         result = ended(begun, error)
     else:
         result = run_async(look, begun, looked_for, target, shown)
@@ -156,13 +203,16 @@ def verify(
     sys.exit(result.exit_code)
 
 
-def _find(name: str, endpoint: str | None) -> Kept:
+def _find(name: str, endpoint: str | None) -> "Kept":
     """A run, of that account if one is named.
 
     Raises:
         JournalMismatch: if it is of another.
         JournalError: if there is no such run.
     """
+    from bulksubmit.runs import find  # noqa: PLC0415 - --help goes without
+    from bulksubmit.service.endpoint import parse_endpoint  # noqa: PLC0415 - likewise
+
     kept = find(name)
     asked = parse_endpoint(endpoint or str(kept.values["endpoint"]))
     if asked != kept.values["endpoint"]:
@@ -179,14 +229,18 @@ def _settings(flags: Mapping[str, Any], *, spool: bool) -> Settings:
             invalid=flags["invalid"],
             allow_unknown=flags["allow_unknown"],
             spool=spool,
+            origins=origins_of_settings(),
         )
     except SettingsError as error:
-        name, _, rest = str(error).partition(" ")
-        raise SettingsError(f"{SETTINGS_FLAGS.get(name, name)} {rest}") from error
+        raise in_words_of_flags(error) from error
 
 
 def not_begun(reason: str) -> None:
     """Print the JSON object of a command line that is none."""
+    from bulksubmit.cli.flood import Output  # noqa: PLC0415 - for mistakes only
+    from bulksubmit.cli.verification import ended, print_result  # noqa: PLC0415 - likewise
+    from bulksubmit.verify import Verification  # noqa: PLC0415 - likewise
+
     print_result(
         ended(Verification("", ""), SettingsError(reason)),
         Output(as_json=True),
