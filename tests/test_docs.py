@@ -72,7 +72,7 @@ def test_every_command_is_known_here() -> None:
     A command that is new in the README needs a test.
     """
     names = "submit|validate|verify|emulator|runs"
-    known = rf"python3 -m venv |export AZURE_BATCH_|cat tasks|bulksubmit ({names}) "
+    known = rf"python3 -m venv |export AZURE_BATCH_|cat tasks|eval |bulksubmit ({names}) "
 
     assert [line for line in COMMANDS if not re.match(known, line)] == []
 
@@ -154,7 +154,7 @@ def test_commands_of_other_sources(shell: dict[str, str], tmp_path: Path) -> Non
     """
     added = {}
     for line in SUBMITS:
-        if "submit tasks.jsonl" in line or "submit - " in line:
+        if re.search("submit (tasks.jsonl|-|--show-settings) ", line):
             continue
         stopped = " --max-duration 0.3" if "million" in line else ""
         command = f"{line.replace('frame=1..1000', 'frame=5..9')} --output json{stopped}"
@@ -186,6 +186,43 @@ def test_commands_that_send_nothing(shell: dict[str, str], tmp_path: Path) -> No
         )
         assert done.returncode == 0, done.stderr
     assert len(commands) == 2
+
+
+def test_settings_are_shown(shell: dict[str, str], tmp_path: Path) -> None:
+    """
+    The command shows the profile's settings, and the README's own profile is one.
+    """
+    (command,) = (line for line in SUBMITS if "--show-settings" in line)
+    (profile,) = blocks("toml")
+    (tmp_path / "batch.key").write_text(KEY)
+    (tmp_path / "mine.toml").write_text(profile)
+    mine = "bulksubmit submit --show-settings --profile mine.toml"
+
+    for line, setting in ((command, "concurrency-max +10"), (mine, "max-rate +500.0")):
+        done = subprocess.run(
+            line.split(), cwd=tmp_path, env=shell, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert re.search(rf"^ +{setting} +profile: ", done.stdout, re.MULTILINE)
+        assert KEY not in done.stdout
+
+
+def test_completion_command(shell: dict[str, str]) -> None:
+    """
+    The command for bash defines what completes.
+    """
+    (command,) = (line for line in COMMANDS if line.startswith("eval"))
+
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; complete -p bulksubmit"],
+        env=shell,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("complete ")
 
 
 def test_runs_commands(shell: dict[str, str], tmp_path: Path) -> None:
