@@ -12,7 +12,7 @@ SHOW_SETTINGS = "bulksubmit.show_settings"
 # Variables of ours that stand for no flag.
 _FOLDERS = {"BULKSUBMIT_STATE_DIR", "BULKSUBMIT_CONFIG_DIR", "BULKSUBMIT_PROFILE"}
 
-_LAST = "Options"  # Those that have no other group, --help among them.
+LAST = "Options"  # Those that have no other group, --help among them.
 
 
 class Option(click.Option):
@@ -22,7 +22,7 @@ class Option(click.Option):
         group: The title that it is listed under.
     """
 
-    def __init__(self, *args: Any, group: str = _LAST, **attributes: Any) -> None:
+    def __init__(self, *args: Any, group: str = LAST, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.group = group
 
@@ -67,8 +67,8 @@ class Command(click.Command):
         for param in self.get_params(ctx):
             if isinstance(param, click.Option) and (row := param.get_help_record(ctx)):
                 groups.setdefault(self.group_of(param), []).append(row)
-        last = groups.pop(_LAST, None)
-        for title, rows in [*groups.items(), *([(_LAST, last)] if last else [])]:
+        last = groups.pop(LAST, None)
+        for title, rows in [*groups.items(), *([(LAST, last)] if last else [])]:
             with formatter.section(title):
                 formatter.write_dl(rows)
 
@@ -84,7 +84,7 @@ class Command(click.Command):
 
     def group_of(self, param: click.Option) -> str:
         """The title that an option is listed under."""
-        return param.group if isinstance(param, Option) else _LAST
+        return param.group if isinstance(param, Option) else LAST
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command, or show what its settings are."""

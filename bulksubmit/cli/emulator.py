@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bulksubmit.cli import KEY_VARIABLE, run_async
-from bulksubmit.cli.command import Command
+from bulksubmit.cli.command import LAST, Command
 from bulksubmit.cli.options import OUTPUT, action
 from bulksubmit.cli.secured import secured, secured_options
 from bulksubmit.emulator.switches import Switches
@@ -87,7 +87,8 @@ class _Command(Command):
         """See Command."""
         titles = {name: title for title, rates in _RATES.items() for name in rates}
         titles |= dict.fromkeys(Switches.settings(), "What nobody knows of the service")
-        return titles.get(param.name or "") or super().group_of(param)
+        title = titles.get(param.name or "") or super().group_of(param)
+        return "What is served" if title == LAST and param.name != "help" else title
 
 
 def _rate_options(command: Callable[..., None]) -> Callable[..., None]:

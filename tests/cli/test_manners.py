@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -237,6 +238,36 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
 
     assert done.returncode == 2
     assert "is not UTF-8" in orjson.loads(done.stdout)["error"]
+
+
+def test_the_emulator_tells_a_program() -> None:
+    """
+    With ``--output json`` the one line is an object: where it is, and what leads a client there.
+    """
+    command = [sys.executable, "-m", "bulksubmit", "emulator", "--job", "a", "--output", "json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as emulator:
+        assert emulator.stdout is not None
+        said = orjson.loads(emulator.stdout.readline())
+        emulator.send_signal(signal.SIGTERM)
+
+    assert emulator.returncode == 0
+    assert said["jobs"] == ["a"]
+    assert said["page"].startswith(said["endpoint"])
+    assert said["environment"]["AZURE_BATCH_ENDPOINT"] == said["endpoint"]
+    assert said["environment"]["AZURE_BATCH_ACCOUNT"] == said["account"]
+    assert set(said["environment"]) > {"AZURE_BATCH_ACCESS_KEY"}
+
+
+def test_the_demo_tells_a_program() -> None:
+    """
+    With ``--output json`` it prints the report, and what the emulator lists.
+    """
+    done = run("bulksubmit demo --tasks 300 --output json")
+
+    assert done.returncode == 0, done.stderr
+    said = orjson.loads(done.stdout)
+    assert (said["total"], said["listed"], said["agree"]) == (300, 300, True)
+    assert (said["converged"], said["exit_code"]) == (True, 0)
 
 
 def test_no_colours(tasks: Path) -> None:
