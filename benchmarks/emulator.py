@@ -28,8 +28,9 @@ import uvloop
 
 from benchmarks.flood import KEY, bar, child_environment, machine
 from benchmarks.task_file import make_task
+from bulksubmit.core.limits import API_VERSION
 from bulksubmit.core.sharedkey import signature, string_to_sign
-from bulksubmit.core.wire import API_VERSION, CONTENT_TYPE
+from bulksubmit.core.wire import CONTENT_TYPE
 from bulksubmit.emulator.server import serve
 from bulksubmit.emulator.service import Service
 

@@ -7,7 +7,7 @@ import sys
 from http import HTTPStatus
 from random import Random
 
-from bulksubmit.core.wire import API_VERSION
+from bulksubmit.core.limits import API_VERSION
 from bulksubmit.emulator import Service
 
 TASK_BYTES = 100

@@ -20,8 +20,8 @@ import xxhash
 
 from benchmarks.flood import KEY
 from benchmarks.task_forms import bodies
+from bulksubmit.core.limits import API_VERSION
 from bulksubmit.core.sharedkey import decode_key, signature, string_to_sign
-from bulksubmit.core.wire import API_VERSION
 
 # What the service says of a task besides what was sent: none of it depends on the form.
 _ITS_OWN = frozenset(

@@ -5,13 +5,14 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from bulksubmit.core.history import Given
-from bulksubmit.core.model import OnExists
-from bulksubmit.core.partitioner import TASKS_MAX
-from bulksubmit.core.wire import API_VERSION, FRAME_BYTES
+from bulksubmit.core.limits import API_VERSION, FRAME_BYTES, TASKS_MAX
 from bulksubmit.errors import SettingsError
+
+if TYPE_CHECKING:
+    from bulksubmit.core.model import OnExists  # With msgspec, 50 ms of it.
 
 _N = TypeVar("_N", int, float)
 
@@ -163,7 +164,7 @@ class Settings:
     drain_s: float = 10.0
     max_duration_s: float | None = None
     on_unfinished: Literal["stop", "resume", "new"] = "stop"
-    on_exists: OnExists = "verify"
+    on_exists: "OnExists" = "verify"
     invalid: Literal["stop", "reject"] = "stop"
     allow_unknown: bool = False
     dedupe: bool = True

@@ -11,13 +11,13 @@ import click
 from bulksubmit.cli.account import account_of
 from bulksubmit.cli.options import ACCOUNT, FILE, FLOW, KEPT, OUTPUT, SENT, concurrency, option
 from bulksubmit.cli.origins import named, origins
-from bulksubmit.core.model import OnExists
-from bulksubmit.core.wire import API_VERSION
+from bulksubmit.core.limits import API_VERSION
 from bulksubmit.errors import SettingsError
 from bulksubmit.settings import RejectsBound, Settings
 
 if TYPE_CHECKING:
     from bulksubmit.cli.flood import Output, Target
+    from bulksubmit.core.model import OnExists
     from bulksubmit.observe.screen import Show
 
 # Of a run, for the help of commands that have one.
@@ -231,7 +231,7 @@ class Flags:
     auth_mode: str | None
     api_version: str
     server_timeout: int
-    on_exists: OnExists
+    on_exists: "OnExists"
     invalid: Literal["stop", "reject"]
     allow_unknown: bool
     no_dedupe: bool

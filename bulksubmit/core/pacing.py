@@ -32,8 +32,8 @@ import math
 from dataclasses import dataclass, replace
 
 from bulksubmit.core.events import LimitChanged, Observer
+from bulksubmit.core.limits import TASKS_MAX
 from bulksubmit.core.model import Answered, Attempt, Lost, Reply, Throttled
-from bulksubmit.core.partitioner import TASKS_MAX
 
 WINDOW_START = 1.0
 WINDOW_MIN = 0.01

@@ -9,11 +9,8 @@ the next one only fills them to 96 %.
 from collections import deque
 from collections.abc import Sequence
 
+from bulksubmit.core.limits import FRAME_BYTES
 from bulksubmit.core.model import Task
-from bulksubmit.core.wire import FRAME_BYTES
-
-TASKS_MAX = 100  # REST reference, TaskAddCollectionParameter.value.
-BYTES_MAX = 1_048_576  # REST reference; the service's 413 says MaxLimit=1048576.
 
 PASSED_OVER_MAX = 16
 

@@ -35,6 +35,7 @@ from random import Random
 from bulksubmit.core.backlog import Backlog
 from bulksubmit.core.backoff import PRESSURE_BACKOFF, SERVER_ERROR_BACKOFF, BytesBound, on_grid
 from bulksubmit.core.events import Anomaly, Observer
+from bulksubmit.core.limits import FRAME_BYTES, TASKS_MAX
 from bulksubmit.core.matching import by_folded_id
 from bulksubmit.core.model import (
     AddStatus,
@@ -61,10 +62,9 @@ from bulksubmit.core.model import (
     Why,
 )
 from bulksubmit.core.outcomes import TOO_LARGE, abandoned, read_back, too_large
-from bulksubmit.core.partitioner import TASKS_MAX, halve, request_bytes
+from bulksubmit.core.partitioner import halve, request_bytes
 from bulksubmit.core.patience import Patience
 from bulksubmit.core.suspects import TASK_EXISTS, Suspect, Suspects
-from bulksubmit.core.wire import FRAME_BYTES
 
 NO_TROUBLE = Trouble()
 

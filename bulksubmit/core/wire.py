@@ -17,15 +17,14 @@ from typing import TypeAlias, TypeVar
 import msgspec
 import orjson
 
+from bulksubmit.core.limits import CLOSE, OPEN
 from bulksubmit.core.model import BatchError, Task, TaskResult
 
 _T = TypeVar("_T")
 
-API_VERSION = "2024-07-01.20.0"
 CONTENT_TYPE = "application/json; odata=minimalmetadata"
 
-_OPEN, _COMMA, _CLOSE = b'{"value":[', b",", b"]}"
-FRAME_BYTES = len(_OPEN) + len(_CLOSE)  # A collection's bytes beside its tasks and commas.
+_COMMA = b","
 
 
 class WireError(ValueError):
@@ -159,7 +158,7 @@ _listed_head_decoder = msgspec.json.Decoder(_ListedHead)
 
 def encode_collection(tasks: Iterable[Task]) -> bytes:
     """The body of an attempt: FRAME_BYTES + the tasks' bytes + a comma between each two."""
-    return _OPEN + _COMMA.join([task.body for task in tasks]) + _CLOSE
+    return OPEN + _COMMA.join([task.body for task in tasks]) + CLOSE
 
 
 def encode_job_patch(on_all_tasks_complete: str) -> bytes:

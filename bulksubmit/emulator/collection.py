@@ -8,8 +8,8 @@ from random import Random
 
 import orjson
 
+from bulksubmit.core.limits import BYTES_MAX, TASKS_MAX
 from bulksubmit.core.model import ErrorDetail, Kind, Problem
-from bulksubmit.core.partitioner import BYTES_MAX, TASKS_MAX
 from bulksubmit.core.taskcheck import Checker, Finding, JobFacts
 from bulksubmit.core.wire import Added, Failed, SentResult, WireError, decode_collection
 from bulksubmit.emulator.answers import ServiceError, Stamp

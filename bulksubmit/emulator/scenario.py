@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin
 
 import msgspec
 
-from bulksubmit.core.partitioner import TASKS_MAX
+from bulksubmit.core.limits import TASKS_MAX
 from bulksubmit.emulator.capacity import Capacity, Phase
 
 _T = TypeVar("_T")

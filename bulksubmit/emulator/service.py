@@ -12,7 +12,7 @@ from io import BytesIO
 from random import Random
 from typing import Protocol
 
-from bulksubmit.core.partitioner import BYTES_MAX
+from bulksubmit.core.limits import BYTES_MAX
 from bulksubmit.emulator import answers
 from bulksubmit.emulator.access import Access
 from bulksubmit.emulator.account import Account

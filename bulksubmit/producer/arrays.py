@@ -17,8 +17,8 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 
 from bulksubmit.core.account import Place
+from bulksubmit.core.limits import BYTES_MAX
 from bulksubmit.core.model import Invalid, Kind, Problem
-from bulksubmit.core.partitioner import BYTES_MAX
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
 from bulksubmit.producer.blocks import to_block, to_sparse_block

@@ -4,8 +4,8 @@ from collections.abc import Container, Sequence
 from itertools import count
 
 from bulksubmit.core.account import Place
+from bulksubmit.core.limits import BYTES_MAX
 from bulksubmit.core.model import Invalid, Kind, Problem
-from bulksubmit.core.partitioner import BYTES_MAX
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.producer.blocks import to_block, to_sparse_block
 from bulksubmit.producer.source import Block

@@ -18,9 +18,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from bulksubmit.core.events import Observer, RequestEnded
+from bulksubmit.core.limits import API_VERSION
 from bulksubmit.core.model import Attempt, Lost, Refused, Reply, Throttled
 from bulksubmit.core.wire import (
-    API_VERSION,
     CONTENT_TYPE,
     Job,
     ListedTask,

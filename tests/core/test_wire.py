@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bulksubmit.core.limits import FRAME_BYTES
 from bulksubmit.core.model import (
     BatchError,
     ErrorDetail,
@@ -15,7 +16,6 @@ from bulksubmit.core.model import (
     TaskResult,
 )
 from bulksubmit.core.wire import (
-    FRAME_BYTES,
     WireError,
     decode_error,
     decode_job,

@@ -14,15 +14,9 @@ import anyio
 from anyio.abc import TaskGroup
 
 from bulksubmit.core.events import Observer, RequestEnded
+from bulksubmit.core.limits import API_VERSION
 from bulksubmit.core.model import Attempt, Lost, Reply
-from bulksubmit.core.wire import (
-    API_VERSION,
-    Job,
-    ListedTask,
-    TaskPage,
-    TaskRange,
-    encode_collection,
-)
+from bulksubmit.core.wire import Job, ListedTask, TaskPage, TaskRange, encode_collection
 from bulksubmit.emulator.service import Service
 from bulksubmit.errors import Refusal, ServiceRefused
 from bulksubmit.service.replies import (
