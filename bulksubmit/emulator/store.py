@@ -17,11 +17,11 @@ from typing import TypeAlias
 import msgspec
 
 from bulksubmit.core.wire import TICKS_PER_S
+from bulksubmit.emulator.switches import COUNTS_KEPT_S
 
 _TICKS_BYTES = 8
 _COMPLETED = 1 << 63  # Ticks stay far below it, so it is free to say that the task is complete.
 _COMPLETED_BYTE = _COMPLETED >> 56  # The same in the first byte of what is stored.
-COUNTS_KEPT_S = 120  # How far counts can be asked for in the past; recorded is a lag below 13 s.
 _COUNTS_APART_TICKS = TICKS_PER_S // 20
 
 TERMINATE = "terminatejob"  # REST reference, OnAllTasksComplete.

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from bulksubmit.emulator.store import COUNTS_KEPT_S
-
+COUNTS_KEPT_S = 120  # How far counts can be asked for in the past; recorded is a lag below 13 s.
 _NUMBER_MAX = (
     10**9
 )  # Thirty years, a gigabyte: to be reckoned with safely, and longer than any run.

@@ -17,7 +17,10 @@ from bulksubmit.cli import bulksubmit
 from bulksubmit.cli.command import Command, Option
 from tests.cli.test_profiles import invoke
 
-HEAVY = "aiohttp anyio asyncio azure cryptography fsspec pyarrow rich sqlite3 structlog uvloop"
+HEAVY = (
+    "aiohttp anyio asyncio azure cryptography fsspec msgspec orjson pyarrow rich sqlite3 "
+    "structlog uvloop"
+)
 
 
 def every_command() -> Iterator[tuple[str, click.Command]]:

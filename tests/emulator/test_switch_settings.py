@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from bulksubmit.cli.emulator import emulator
 from bulksubmit.emulator import Switches
-from bulksubmit.emulator.store import COUNTS_KEPT_S
+from bulksubmit.emulator.switches import COUNTS_KEPT_S
 
 SETTINGS = Switches.settings()
 
