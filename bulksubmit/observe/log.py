@@ -25,9 +25,9 @@ def log_to(file: TextIO, *, as_json: bool) -> Observer:
     log = structlog.wrap_logger(
         structlog.WriteLogger(file),
         processors=[
+            _redacted,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _redacted,
             renderer,
         ],
         wrapper_class=structlog.BoundLogger,

@@ -170,7 +170,7 @@ def test_bad_setting(
         (["--job-id"], "requires an argument"),
         (["--concurrency", "many"], "neither auto nor a whole number"),
         (["--auth-mode", "password"], "shared_key"),
-        (["--no-such-flag"], "No such option"),
+        (["--no-such-flag"], "there is no option"),
     ],
 )
 def test_bad_flag(flags: list[str], word: str) -> None:
