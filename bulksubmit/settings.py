@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from bulksubmit.core.history import Given
 from bulksubmit.core.limits import API_VERSION, FRAME_BYTES, TASKS_MAX
+from bulksubmit.core.redact import redact
 from bulksubmit.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def _shown(value: object) -> str:
         case int() | float():
             return f"{value:,}" if isinstance(value, int) else f"{value:,g}"
         case _:
-            return str(value)
+            return redact(str(value))
 
 
 @dataclass(frozen=True, slots=True)

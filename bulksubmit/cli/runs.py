@@ -25,7 +25,7 @@ _CODES = """\b
 Exit codes:
   0  done
   1  an error in the tool
-  2  usage; no such run, or one that cannot be read
+  2  usage; no such run, or what cannot be read or written
 """
 
 
@@ -166,6 +166,42 @@ def rm(*, names: Sequence[str], force: bool) -> None:
         fail(error)
 
 
-from bulksubmit.cli.report import report as runs_report
+@runs.command(
+    cls=Command,
+    epilog=_epilog(
+        _RUN,
+        _ENVIRONMENT,
+        _CODES,
+        examples=[
+            "report last",
+            "report last -o - > report.html",
+            "report last --output json | jq .attempts",
+        ],
+    ),
+)
+@_run
+@action(
+    "-o",
+    "--to",
+    type=FILE,
+    help="The file; - is standard output.  [default: RUN.html here; of JSON: standard output]",
+)
+@action(
+    "--output",
+    type=click.Choice(["html", "json"]),
+    default="html",
+    show_default=True,
+    help="For a person or a program.",
+)
+@action("--force", is_flag=True, help="Replace a file that is no earlier report of the run.")
+def report(*, run: str, to: Path | None, output: str, force: bool) -> None:
+    """Make a page of how a run went, or goes: it opens offline, and can be printed.
 
-runs.add_command(runs_report)
+    The file's name is printed. An earlier report of the same run is replaced.
+    """
+    from bulksubmit.cli.story import make_report  # noqa: PLC0415 - --help goes without
+
+    try:
+        make_report(run, to=to, as_json=output == "json", force=force)
+    except BulkSubmitError as error:
+        fail(error)

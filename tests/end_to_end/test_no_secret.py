@@ -80,9 +80,12 @@ async def test_no_output_of_a_run(tmp_path: Path) -> None:
             ("show", "last", "--output", "json"),
             ("show", "last", "--task", "t-3"),
             ("list", "--output", "json"),
+            ("report", "last", "--output", "json"),
+            ("report", "last", "-o", "-"),
         )
     ]
     assert [each.exit_code for each in told] == [0] * len(told)
+    assert '"flag"' in told[-2].stdout  # Where its settings come from, in the run's own words.
     folder = Path(ran.report["journal_path"]).parent
     journal = b"".join(path.read_bytes() for path in folder.glob("run.db*"))
     said = "".join(each.stdout + each.stderr for each in (ran, *told))

@@ -1,8 +1,7 @@
-"""``bulksubmit runs report``: a run as one page, or as one JSON object."""
+"""What ``bulksubmit runs report`` makes: a run as one page, or as one JSON object."""
 
 import os
 import sqlite3
-import sys
 from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
@@ -10,62 +9,43 @@ from pathlib import Path
 import click
 import orjson
 
-from bulksubmit.cli.flags import FILE
+from bulksubmit.core.redact import redact
 from bulksubmit.database import translated
-from bulksubmit.errors import BulkSubmitError, OutputError
+from bulksubmit.errors import OutputError
 from bulksubmit.history import told
 from bulksubmit.journal import FILE as JOURNAL
 from bulksubmit.journal import look
 from bulksubmit.observe.htmlreport import Example, Exceptions, Story, about, html_report
-from bulksubmit.observe.report import exit_code
 from bulksubmit.runs import Kept, find, now_utc
 
 CODES_MAX, EXAMPLES = 20, 3
 _HEAD_BYTES = 400  # Of a page that is there: enough to see which run it is of.
 
-_EPILOG = """\b
-RUN is a run's name, the beginning of one, or last: the run last written to.
-\b
-Examples:
-  bulksubmit runs report last
-  bulksubmit runs report last -o - > report.html
-  bulksubmit runs report last --output json | jq .attempts
-\b
-Environment:
-  BULKSUBMIT_STATE_DIR  where runs are kept
-"""
 
+def make_report(name: str, *, to: Path | None, as_json: bool, force: bool) -> None:
+    """Write a run's page, and print where; or its JSON.
 
-@click.command(epilog=_EPILOG)
-@click.argument("run")
-@click.option(
-    "-o",
-    "--to",
-    type=FILE,
-    help="The file; - is standard output.  [default: RUN.html here; of JSON: standard output]",
-)
-@click.option("--output", type=click.Choice(["html", "json"]), default="html", show_default=True)
-@click.option("--force", is_flag=True, help="Replace a file that is no earlier report of the run.")
-def report(*, run: str, to: Path | None, output: str, force: bool) -> None:
-    """Make a page of how a run went, or goes: it opens offline, and can be printed.
+    Args:
+        name: The run's.
+        to: The file; ``-`` is standard output; None for RUN.html here, or standard output for JSON.
+        as_json: An object, not a page.
+        force: Replace a file that is no earlier report of the run.
 
-    The file's name is printed. An earlier report of the same run is replaced.
+    Raises:
+        OutputError: if it cannot be written, or another file is there.
+        JournalError: if there is no such run, or its journal cannot be trusted.
     """
-    try:
-        found = find(run)
-        story = story_of(found)
-        if output == "json":
-            text = orjson.dumps(story.as_dict(), option=orjson.OPT_INDENT_2) + b"\n"
-        else:
-            text = html_report(story).encode()
-        if str(to) == "-" or (to is None and output == "json"):
-            click.echo(text, nl=False)
-            return
-        path = to or Path(f"{found.run_id}.html")
-        _write(path, text, replaced=None if force else about(found.run_id))
-    except BulkSubmitError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(exit_code(error, requests=0, rejected=0))
+    found = find(name)
+    story = story_of(found)
+    if as_json:
+        text = orjson.dumps(story.as_dict(), option=orjson.OPT_INDENT_2) + b"\n"
+    else:
+        text = html_report(story).encode()
+    if str(to) == "-" or (to is None and as_json):
+        click.echo(text, nl=False)
+        return
+    path = to or Path(f"{found.run_id}.html")
+    _write(path, text, replaced=None if force else about(found.run_id))
     click.echo(path)
 
 
@@ -132,7 +112,7 @@ def _examples(db: sqlite3.Connection, verdict: str, code: str | None) -> list[Ex
             task_id=task_id,
             attempts=int(attempts),
             in_doubt=bool(in_doubt),
-            message=message or "",
+            message=redact(message or ""),
             request_id=request_id or "",
         )
         for file, line, task_id, attempts, in_doubt, message, request_id in rows
