@@ -136,7 +136,7 @@ async def test_killed_and_gone_on_with(source: Path, here: Path) -> None:
     assert settled_by(whole) == [killed["added"] + 2, 5_998 - killed["added"]]
     assert whole["attempts"]["0"] == 2
     assert whole["attempts"]["2"] > 0
-    assert whole["lives"][0]["settings"]["concurrency"] == {"value": "4", "origin": None}
+    assert whole["lives"][0]["settings"]["concurrency"] == {"value": "4", "origin": "flag"}
     (group,) = whole["exceptions"]
     assert (group["verdict"], group["tasks"], group["examples"][0]["task_id"]) == (
         *("rejected", 2, "bad-1"),
