@@ -286,7 +286,8 @@ def test_no_colours(tasks: Path) -> None:
 
 _BASH = """
 eval "$(bulksubmit completion bash)"
-for line in "su" "runs res" "submit --concurrency-" "submit --on-exists ve" "submit --profile mi"; do
+for line in "su" "runs res" "submit --concurrency-" "submit --on-exists ve" \\
+    "submit --profile mi"; do
     COMP_WORDS=(bulksubmit $line); COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=()
     _bulksubmit_completion bulksubmit
     echo "${COMPREPLY[@]}"
