@@ -15,7 +15,7 @@ MASK = "***"
 _SECRET_CHARS_MIN = 44  # The shortest that is told without a name: 32 bytes in base64.
 
 # What the values of query parameters, connection strings and headers end at.
-_VALUE = r"""[^\s&;,"'<>\\]+"""
+_VALUE = r"""[^\s&;,"'<>\\\x1b]+"""
 
 # Names whose values are secrets, also at the end of a longer name, such as DB_PASSWORD.
 _WORDS = r"signature|account_?key|access_?key|api_?key|password|passwd|pwd|secret|token"

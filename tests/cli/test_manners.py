@@ -1,6 +1,7 @@
 """How the commands behave at a terminal and in a pipeline."""
 
 import os
+import pty
 import re
 import shutil
 import signal
@@ -273,13 +274,38 @@ def test_the_demo_tells_a_program() -> None:
     assert (said["converged"], said["exit_code"]) == (True, 0)
 
 
-def test_no_colours(tasks: Path) -> None:
+def test_no_colours_in_a_pipe(tasks: Path) -> None:
     """
-    Nothing is coloured, on a terminal or elsewhere, so that NO_COLOR changes nothing.
+    What is no terminal gets neither colours nor a moving cursor.
     """
-    done = run("bulksubmit validate tasks.jsonl; bulksubmit submit --help", cwd=tasks.parent)
+    done = run("bulksubmit validate tasks.jsonl; bulksubmit demo --tasks 100", cwd=tasks.parent)
 
+    assert b"check " in done.stdout
     assert b"\x1b[" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("env", [{}, {"NO_COLOR": "1"}])
+def test_colours_on_a_terminal(env: dict[str, str]) -> None:
+    """
+    A terminal gets them, unless NO_COLOR is set.
+    """
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "bulksubmit", "demo", "--tasks", "100"]
+    variables = os.environ | {"TERM": "xterm-256color"} | env
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=variables):
+        os.close(theirs)
+        said = b"".join(iter(lambda: _read(ours), b""))
+    os.close(ours)
+
+    assert b"check " in said
+    assert bool(re.search(rb"\x1b\[[0-9;]*3[1-7]m", said)) is not bool(env)
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65536)
+    except OSError:  # As Linux says it when the other end is closed.
+        return b""
 
 
 # --- Completion ------------------------------------------------------------------------------
