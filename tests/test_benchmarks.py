@@ -46,6 +46,7 @@ def table_rows(printed: str) -> list[list[str]]:
     return [line.strip("| ").split(" | ") for line in printed.splitlines() if line[:2] == "| "]
 
 
+@pytest.mark.thorough
 def test_flood_ends_with_a_table(tmp_path: Path) -> None:
     """
     A small flood ends well, with a row for each case: the start-up, and what was asked for.
@@ -78,6 +79,7 @@ def test_task_files_are_reused(tmp_path: Path) -> None:
     assert task_file(tmp_path, tasks=3, task_bytes=300).read_bytes() == whole
 
 
+@pytest.mark.thorough
 def test_the_emulator_is_loaded() -> None:
     """
     A small load ends well, with a row for each case, signed or open to everybody: the emulator
@@ -98,6 +100,7 @@ def test_emulator_memory_is_told(tmp_path: Path) -> None:
     assert "1,000 tasks" in printed.splitlines()[-1]
 
 
+@pytest.mark.thorough
 def test_journal_is_measured(tmp_path: Path) -> None:
     """
     What the journal takes is measured to the end: by itself, in whole runs, and when a run goes
@@ -121,6 +124,7 @@ def test_journal_is_measured(tmp_path: Path) -> None:
     assert all(text in line for text, line in zip(wanted, lines, strict=True))
 
 
+@pytest.mark.thorough
 def test_validate_is_measured(tmp_path: Path) -> None:
     """
     The look for duplicate IDs and the validation of both kinds of tasks are measured to the end.
@@ -144,6 +148,7 @@ def test_validate_is_measured(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.thorough
 def test_forms_are_flooded(tmp_path: Path) -> None:
     """
     Each form that was asked for is written, flooded, and found whole in the job; its files are
@@ -211,6 +216,7 @@ def test_forms_miss_the_bar() -> None:
     assert verdicts == ["met", "NOT MET", "FAILED: one is missing"]
 
 
+@pytest.mark.thorough
 def test_pace_is_measured() -> None:
     """
     Each limit that was asked for has a column beside ours, each scenario a row; the exit code
@@ -263,6 +269,7 @@ def test_pace_is_measured_while_the_service_stays_as_it_is() -> None:
     assert [span.settled_s for span in spans(known["two-submitters"])] == [(7.5, 15), (45, 75)]
 
 
+@pytest.mark.thorough
 def test_pace_is_drawn(tmp_path: Path) -> None:
     """
     A picture is drawn of each scenario that was asked for, with one submitter or two.
@@ -275,6 +282,7 @@ def test_pace_is_drawn(tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in drawn)
 
 
+@pytest.mark.thorough
 def test_pace_over_http_is_compared() -> None:
     """
     A scenario is run over real HTTP and on virtual time, and each figure of both is shown.
@@ -299,6 +307,7 @@ def test_pace_over_http_agrees() -> None:
     assert not Pair("tiny", "throttled", 2.1, [0.0, 0.0]).agrees
 
 
+@pytest.mark.thorough
 @pytest.mark.timeout(300)  # The first time, the client's environment is made.
 def test_clients_are_compared() -> None:
     """
@@ -464,6 +473,7 @@ def test_a_client_that_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
     assert line.startswith(f"{name} cannot be had: node is missing: ")
 
 
+@pytest.mark.thorough
 def test_verify_prints_its_bars(tmp_path: Path) -> None:
     """
     The benchmark of verify looks at a job in process and at one over HTTP, by IDs and content.
@@ -475,6 +485,7 @@ def test_verify_prints_its_bars(tmp_path: Path) -> None:
     assert "bulksubmit verify --content, 300 tasks over HTTP" in printed
 
 
+@pytest.mark.thorough
 def test_progress_ends_with_a_table(tmp_path: Path) -> None:
     """
     What showing progress costs, without and with latency.

@@ -20,7 +20,7 @@ from tests.clients.published import azure_batch_15, azure_batch_15_compat
 pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(300)]
 
 TASKS = [{"id": f"t{n:04}", "commandLine": f"echo {n}"} for n in range(1250)]
-FLAVOURS = ["sync", "aio"]
+FLAVOURS = [pytest.param("sync", marks=pytest.mark.thorough), "aio"]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session", params=FLAVOURS)
@@ -93,7 +93,11 @@ async def test_a_server_error_at_first(
 
 @pytest.mark.parametrize(
     "faults",
-    [Faults(drop_after=0.3), Faults(missing=1.0, missing_share=0.1), Faults(throttled=0.3)],
+    [
+        Faults(drop_after=0.3),
+        Faults(missing=1.0, missing_share=0.1),
+        pytest.param(Faults(throttled=0.3), marks=pytest.mark.thorough),
+    ],
 )
 async def test_what_the_sdk_loses(client: Client, service: Service, faults: Faults) -> None:
     """

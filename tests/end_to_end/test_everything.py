@@ -24,6 +24,7 @@ from tests.end_to_end.account import (
 )
 
 
+@pytest.mark.thorough
 async def test_one_percent_server_error_costs_three_percent() -> None:
     """
     At 1 % servererror, 100,000 tasks take at most 1.03 times the minimum of requests.
@@ -49,6 +50,7 @@ def all_faults(random: Random) -> Faults:
     )
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("hurried")
 async def test_everything_at_once(tmp_path: Path) -> None:
     """

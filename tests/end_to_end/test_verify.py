@@ -67,7 +67,9 @@ def result_of(ended: Ended) -> dict[str, Any]:
     return result
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(n, marks=pytest.mark.thorough) for n in (1, 2))]
+)
 @pytest.mark.usefixtures("hurried")
 async def test_it_is_exact_through_every_fault(seed: int) -> None:
     """
