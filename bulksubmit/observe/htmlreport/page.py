@@ -137,7 +137,8 @@ def _verdict(story: Story) -> str:
     if story.state == "converged":
         if not counts.rejected:
             return f"All {read} of the source exist."
-        return f"All {read} of the source are settled; {counts.rejected:,} were rejected."
+        verb = "was" if counts.rejected == 1 else "were"
+        return f"All {read} of the source are settled; {counts.rejected:,} {verb} rejected."
     why = story.ended or "the process was cut off"
     doubt = f", {story.in_doubt:,} of the others may have been added" if story.in_doubt else ""
     return f"Not finished: {settled}{doubt}. It ended with: {why}."
