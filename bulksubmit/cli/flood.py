@@ -283,6 +283,10 @@ class Signals:
                 except Exception as raised:  # noqa: BLE001 - out of the group, which would wrap it
                     error = raised
                 beside.cancel_scope.cancel()
+        if self._first is not None:
+            # What is left is quick, and its end is the one object on standard output.
+            for number in _ENDS:
+                signal.signal(number, signal.SIG_IGN)
         if error is None and self._first is not None and self.outcomes is None:
             error = NotConverged(f"interrupted by {self._first.name}", exit_code=128 + self._first)
         if error:

@@ -1,7 +1,6 @@
 """One verification as a person sees it: progress while it lasts, a table at the end."""
 
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -142,9 +141,6 @@ class _Looking:
                     error = raised
                 beside.cancel_scope.cancel()
         except NotConverged as interrupted:
-            # What is left is quick, and its end is the one object on standard output.
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, signal.SIG_IGN)
             what = f"{interrupted}: nothing is left behind, and nothing kept; verify anew"
             raise NotConverged(what, exit_code=interrupted.exit_code) from None
         if error:
