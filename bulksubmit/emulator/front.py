@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -67,6 +68,14 @@ class Front:
                 direct = os.environ.get("NO_PROXY") or os.environ.get("no_proxy")
                 found["NO_PROXY"] = f"{direct},{host}" if direct else host
         return found
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine alone, by its address or by the one name for that."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @contextmanager

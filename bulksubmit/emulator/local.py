@@ -4,7 +4,6 @@ import base64
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, nullcontext
-from ipaddress import ip_address
 from pathlib import Path
 from random import Random
 from types import TracebackType
@@ -17,7 +16,7 @@ from bulksubmit.emulator.access import Access
 from bulksubmit.emulator.capacity import Phase
 from bulksubmit.emulator.exchange import Answer
 from bulksubmit.emulator.faults import Fault, Faults, TaskScript
-from bulksubmit.emulator.front import KEY_VARIABLE, Front, opened
+from bulksubmit.emulator.front import KEY_VARIABLE, Front, is_loopback, opened
 from bulksubmit.emulator.server import serve
 from bulksubmit.emulator.service import Script, Service
 from bulksubmit.emulator.state import State
@@ -91,7 +90,7 @@ class Emulator:
                 others; a token would live for no time.
             StateError: the file cannot be used.
         """
-        if not _is_loopback(host):
+        if not is_loopback(host):
             raise ValueError(f"the host {host!r} is no loopback address, such as 127.0.0.1")
         if token_lifetime_s < 1:
             raise ValueError(f"token_lifetime_s is {token_lifetime_s}; a token lives for 1 or more")
@@ -189,10 +188,3 @@ class Emulator:
             ) as server:
                 self.endpoint = server.endpoint
                 yield
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

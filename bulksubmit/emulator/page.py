@@ -11,13 +11,13 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from html import escape
-from ipaddress import ip_address
 from urllib.parse import parse_qsl, urlsplit
 
 import orjson
 
 from bulksubmit.emulator.answers import http_date
 from bulksubmit.emulator.exchange import Answer
+from bulksubmit.emulator.front import is_loopback
 from bulksubmit.emulator.service import Service
 from bulksubmit.emulator.snapshot import (
     RATE_SECONDS,
@@ -149,11 +149,8 @@ class Page:
 
 def _is_here(host: str) -> bool:
     """Whether a Host header names this machine, or nothing, as that of HTTP/1.0."""
-    name = urlsplit(f"//{host}").hostname or ""
-    try:
-        return ip_address(name).is_loopback
-    except ValueError:
-        return name in {"", "localhost"}
+    name = urlsplit(f"//{host}").hostname
+    return name is None or is_loopback(name)
 
 
 def render(snapshot: Snapshot) -> str:
