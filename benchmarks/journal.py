@@ -26,9 +26,10 @@ from bulksubmit.core.model import Attempt, Outcome, Task, Verdict
 from bulksubmit.emulator import Access, Service
 from bulksubmit.emulator.exchange import Call, Operation
 from bulksubmit.emulator.server import serve
-from bulksubmit.journal import FILE, Identity, Journal, NoJournal
+from bulksubmit.journal import Journal, NoJournal
 from bulksubmit.producer.opening import BLOCK_BYTES
 from bulksubmit.producer.spec import SourceSpec, fingerprint
+from bulksubmit.record import FILE, Identity
 from bulksubmit.runs import versions
 from bulksubmit.settings import Settings
 

@@ -2,11 +2,12 @@
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import filelock
+import xxhash
 
 from bulksubmit.errors import JournalError
 
@@ -81,3 +82,17 @@ def translated(path: Path) -> Iterator[None]:
         raise JournalError(f"{path}: {error}") from error
     except (LookupError, TypeError, ValueError) as error:  # Of a schema that was overwritten.
         raise JournalError(f"{path} is damaged: {error!r}") from error
+
+
+def digested(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
+    """Rows, each with its digest behind it."""
+    return [(*row, digest(*row)) for row in rows]
+
+
+def digest(*values: object) -> str:
+    """Tells values that a disk has changed."""
+    hasher = xxhash.xxh3_64()
+    for value in values:
+        hasher.update(value if isinstance(value, bytes) else repr(value).encode())
+        hasher.update(b"\n")
+    return hasher.hexdigest()

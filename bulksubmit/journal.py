@@ -4,6 +4,7 @@
     block      65,536 ordinals each: a bitmap of the settled ones, and one of the existed
     exception  a row for each rejected or abandoned task
     place      where the source's blocks begin: ordinal, byte offset, line
+shard, waiting             of a sharded run, whose ordinals are of their shards: see ``ledger``
     life, sample, attempts    how it went: see ``history``
 
 What decides on which tasks are sent again has a digest: a bit that flipped on the disk must not
@@ -23,20 +24,40 @@ above it was. A clean stop lowers it to what was really sent.
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple
 from pathlib import Path
 from typing import Self
-
-import xxhash
 
 from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Attempt, Outcome, Verdict
 from bulksubmit.core.redact import redact
-from bulksubmit.database import LOCK, connect, locked, sync_folder, transaction, translated
+from bulksubmit.core.shard import Shard
+from bulksubmit.database import (
+    LOCK,
+    connect,
+    digest,
+    digested,
+    locked,
+    sync_folder,
+    transaction,
+    translated,
+)
 from bulksubmit.errors import JournalError
 from bulksubmit.history import SCHEMA as HISTORY
 from bulksubmit.history import History, NoHistory
+from bulksubmit.ledger import ALL, Ledger
+from bulksubmit.ledger import insert as insert_shards
+from bulksubmit.record import (
+    FILE,
+    FORMAT,
+    FORMAT_BEFORE,
+    FORMAT_SHARDED,
+    IDENTITY,
+    SCHEMA,
+    Identity,
+    look,
+)
 
 COMMIT_PERIOD_S = 0.2
 STRIDE_S = 1.0  # Of sending: how far the mark goes ahead.
@@ -44,141 +65,6 @@ STRIDE_MIN = 2_000
 # Of the write-ahead log, 4 KiB each, before it is moved into the file. SQLite's 1,000 make 4 MB,
 # twenty times the journal of a million tasks.
 LOG_PAGES = 40
-
-FILE = "run.db"
-_FORMAT = 3
-# Format 2 is the same without a history; it is read as it is, and gets one when it is written to.
-_FORMAT_BEFORE = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a run is about; a resume must find it unchanged.
-
-    Attributes:
-        run_id: Names the run.
-        job_id: The Batch job.
-        endpoint: The account's.
-        source: Names the source.
-        source_spec: How it is opened again; see SourceSpec.
-        source_files: What its files were: Fingerprints, as JSON.
-        begun_at: When the run was begun, UTC, ISO 8601.
-        version: Of bulksubmit, then.
-    """
-
-    run_id: str
-    job_id: str
-    endpoint: str
-    source: str
-    source_spec: str
-    source_files: str
-    begun_at: str
-    version: str
-
-
-_IDENTITY = [field.name for field in fields(Identity)]
-
-_SCHEMA = f"""
-PRAGMA user_version = {_FORMAT};
-CREATE TABLE run (
-    run_id TEXT NOT NULL, job_id TEXT NOT NULL, endpoint TEXT NOT NULL, source TEXT NOT NULL,
-    source_spec TEXT NOT NULL, source_files TEXT NOT NULL,
-    begun_at TEXT NOT NULL, version TEXT NOT NULL, held TEXT,
-    ended TEXT, doubt_below INTEGER NOT NULL DEFAULT 0,
-    {", ".join(f"{name} INTEGER NOT NULL DEFAULT 0" for name in Counts.NUMBERS)},
-    digest TEXT NOT NULL DEFAULT ''
-);
-CREATE TABLE block (
-    number INTEGER PRIMARY KEY, settled BLOB NOT NULL, existed BLOB, digest TEXT NOT NULL
-);
-CREATE TABLE exception (
-    ordinal INTEGER PRIMARY KEY, line INTEGER NOT NULL, task_id TEXT NOT NULL,
-    verdict TEXT NOT NULL, attempts INTEGER NOT NULL, in_doubt INTEGER NOT NULL,
-    code TEXT, message TEXT, request_id TEXT, client_request_id TEXT, file TEXT
-);
-CREATE TABLE place (
-    ordinal INTEGER NOT NULL, offset INTEGER NOT NULL, line INTEGER NOT NULL,
-    file INTEGER NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (file, offset)
-);
-CREATE VIEW summary AS
-    SELECT run_id, job_id AS job, endpoint, source, begun_at, ended,
-        total AS tasks_read, source_complete, added, existed, rejected, abandoned,
-        total - added - existed - rejected - abandoned AS unsettled,
-        requests, retried_requests, throttled_requests, bytes_sent, doubt_below
-    FROM run;
-CREATE VIEW exceptions AS
-    SELECT file, line, task_id AS task, verdict, code, message, attempts,
-        CASE in_doubt WHEN 1 THEN 'may exist' ELSE '' END AS doubt, request_id, client_request_id
-    FROM exception ORDER BY ordinal;
-CREATE VIEW blocks AS
-    SELECT number * 65536 AS first_ordinal, (number + 1) * 65536 - 1 AS last_ordinal,
-        hex(settled) AS settled_bits FROM block ORDER BY number;
-{"; ".join(HISTORY)};
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What a journal says. The other attributes are as those of Journal.
-
-    Attributes:
-        existed: Of the settled, the ordinals that existed.
-        held: What the job's onAllTasksComplete was before the run changed it, and is to be
-            again; None if the run did not change it.
-    """
-
-    identity: Identity
-    counts: Counts
-    doubt_below: int
-    settled: Bitmap
-    existed: Bitmap
-    places: list[Place]
-    held: str | None = None
-
-
-def look(db: sqlite3.Connection, path: Path) -> Look:
-    """Read a journal, and see whether it can be trusted.
-
-    Raises:
-        JournalError: if it cannot.
-    """
-    with translated(path):
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version not in {_FORMAT, _FORMAT_BEFORE}:
-            raise JournalError(_unknown_format(path, version))
-        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
-        if verdict != "ok":
-            raise JournalError(f"{path} is damaged: {verdict}")
-        cursor = db.execute("SELECT * FROM run")
-        row = cursor.fetchone()
-        if row is None:
-            raise JournalError(f"{path} is damaged: it does not say which run it is of")
-        run = {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
-        blocks = db.execute("SELECT * FROM block").fetchall()
-        places = db.execute("SELECT * FROM place ORDER BY file, offset").fetchall()
-        for row in [tuple(run.values()), *blocks, *places]:
-            if row[-1] != _digest(*row[:-1]):
-                raise JournalError(f"{path} is damaged: it holds what was not written")
-        counts = Counts(**{name: run[name] for name in Counts.NUMBERS})
-        identity = Identity(**{name: run[name] for name in _IDENTITY})
-        doubt_below = run["doubt_below"]
-    counts.source_complete = bool(counts.source_complete)
-    settled, existed = Bitmap(), Bitmap()
-    for number, settled_bits, existed_bits, _ in blocks:
-        settled.load(number, settled_bits)
-        if existed_bits is not None:
-            existed.load(number, existed_bits)
-    if len(settled) != counts.settled:
-        told = f"{len(settled):,} tasks have their bit, but {counts.settled:,} were counted"
-        raise JournalError(f"{path} is damaged: {told}")
-    begins = [Place(*place) for *place, _ in places]
-    return Look(identity, counts, doubt_below, settled, existed, begins, run["held"])
-
-
-def _unknown_format(path: Path, version: int) -> str:
-    if version > _FORMAT:
-        return f"{path} was made by a newer version of bulksubmit: its format is {version}"
-    return f"{path} is no journal of this version of bulksubmit"
 
 
 class Journal:
@@ -192,6 +78,7 @@ class Journal:
         counts: What was counted up to when it was opened.
         places: Where the source's blocks begin, in order.
         held: As in Look.
+        ledger: How far each shard is; None of a run that is not sharded.
         history: How the run goes, for its report; committed along with the rest.
         file_of: Names the file of an item of the source; set by whoever reads it.
         wrote_s: How long was spent on writing, up to now.
@@ -223,6 +110,7 @@ class Journal:
                 self._db.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
                 _bring_up_to_date(self._db)
                 self.history = History(self._db)
+                self.ledger = Ledger(found.shards, self._db) if found.shards else None
             opened.pop_all()
         self.identity, self.counts, self.doubt_below = (
             found.identity,
@@ -240,8 +128,20 @@ class Journal:
         self._committed_s = self._marked_s = clock()
 
     @classmethod
-    def begin(cls, folder: Path, identity: Identity, clock: Callable[[], float]) -> Self:
+    def begin(
+        cls,
+        folder: Path,
+        identity: Identity,
+        clock: Callable[[], float],
+        shards: Sequence[Shard] = (),
+    ) -> Self:
         """Make a run's journal, on disk before anything is sent, and open it.
+
+        Args:
+            folder: The run's.
+            identity: What it is about.
+            clock: The time in seconds, from any start.
+            shards: What the source is cut into, in order; none for a run of one process.
 
         Raises:
             JournalError: if it cannot be written.
@@ -255,15 +155,18 @@ class Journal:
         except OSError as error:
             raise JournalError(f"{path} cannot be made: {error.strerror}") from error
         with translated(path):
-            marks = ", ".join("?" * len(_IDENTITY))
+            marks = ", ".join("?" * len(IDENTITY))
             with closing(connect(path)) as db:
                 # At once, or a kill in between would leave a run that cannot be trusted. It is in
                 # the file itself, on the disk: the log is turned on when it is opened.
-                db.executescript(f"BEGIN; {_SCHEMA}")
+                db.executescript(f"BEGIN; {SCHEMA}")
                 db.execute(
-                    f"INSERT INTO run ({', '.join(_IDENTITY)}) VALUES ({marks})", astuple(identity)
+                    f"INSERT INTO run ({', '.join(IDENTITY)}) VALUES ({marks})", astuple(identity)
                 )
                 _update_run(db)
+                if shards:
+                    insert_shards(db, shards)
+                    db.execute(f"PRAGMA user_version = {FORMAT_SHARDED}")
                 db.execute("COMMIT")
         return cls(folder, clock)
 
@@ -344,16 +247,51 @@ class Journal:
         blocks = [(n, self.settled.block(n), self.existed.block(n)) for n in changed]
         places = [astuple(place) for place in self._places]
         with translated(self.path), transaction(db):
-            db.executemany("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?)", _digested(blocks))
+            db.executemany("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?)", digested(blocks))
             db.executemany(_INSERT_EXCEPTION, self._exceptions)
-            db.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?, ?)", _digested(places))
+            db.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?, ?)", digested(places))
             self.history.write(counts.attempts)
+            if self.ledger:
+                self.ledger.write(db)
             _update_run(db, **counts.numbers)
         self.history.committed(counts.attempts)
+        if self.ledger:
+            self.ledger.committed()
         self._committed_s = self._clock()
         self.wrote_s += self._committed_s - began_s
         for written in (self.settled.changed, self.existed.changed, self._exceptions, self._places):
             written.clear()
+
+    # --- Of a sharded run --------------------------------------------------------------------
+
+    def will_send_shard(self, number: int) -> None:
+        """Before a shard is handed out: it is noted, on the disk, that it may have been sent.
+
+        Raises:
+            JournalError: if it cannot be; the shard must not be handed out then.
+        """
+        assert self.ledger
+        self.ledger.changed(number).doubt_below = ALL
+        self._sent_below = self.doubt_below = max(self.doubt_below, (number + 1) * ALL)
+        with translated(self.path):
+            self._db.execute("PRAGMA synchronous = FULL")
+            with transaction(self._db):
+                self.ledger.write(self._db)
+                _update_run(self._db, doubt_below=self.doubt_below)
+            self._db.execute("PRAGMA synchronous = NORMAL")
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        self.ledger.committed()
+
+    def number_lines(self, number: int, first_line: int, counts: Counts) -> None:
+        """It is known now which line a shard begins at: its rejected tasks get theirs.
+
+        Raises:
+            JournalError: if it cannot be written.
+        """
+        assert self.ledger
+        self.commit(counts)  # Their rows are there, then.
+        with translated(self.path), transaction(self._db):
+            self.ledger.number_lines(self._db, number, first_line)
 
     def hold(self, former: str | None) -> None:
         """Note, on the disk, what the job's onAllTasksComplete is to be again; None: it is.
@@ -379,6 +317,9 @@ class Journal:
         self.counts.abandoned = 0
         with translated(self.path), transaction(self._db):
             self._db.execute("DELETE FROM exception WHERE verdict = ?", (Verdict.ABANDONED.value,))
+            if self.ledger:
+                self.ledger.resumed()
+                self.ledger.write(self._db)
             _update_run(self._db, ended=None, abandoned=0)
 
     def end(self, ended: str) -> None:
@@ -445,11 +386,11 @@ class NoJournal:
 
 
 def _bring_up_to_date(db: sqlite3.Connection) -> None:
-    if db.execute("PRAGMA user_version").fetchone() == (_FORMAT_BEFORE,):
+    if db.execute("PRAGMA user_version").fetchone() == (FORMAT_BEFORE,):
         with transaction(db):
             for table in HISTORY:
                 db.execute(table)
-            db.execute(f"PRAGMA user_version = {_FORMAT}")
+            db.execute(f"PRAGMA user_version = {FORMAT}")
 
 
 _INSERT_EXCEPTION = "INSERT OR REPLACE INTO exception VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -469,16 +410,4 @@ def _update_run(db: sqlite3.Connection, **values: object) -> None:
         sets = ", ".join(f"{name} = :{name}" for name in values)
         db.execute(f"UPDATE run SET {sets}", values)
     *row, _ = db.execute("SELECT * FROM run").fetchone()
-    db.execute("UPDATE run SET digest = ?", (_digest(*row),))
-
-
-def _digested(rows: Sequence[tuple[object, ...]]) -> list[tuple[object, ...]]:
-    return [(*row, _digest(*row)) for row in rows]
-
-
-def _digest(*values: object) -> str:
-    hasher = xxhash.xxh3_64()
-    for value in values:
-        hasher.update(value if isinstance(value, bytes) else repr(value).encode())
-        hasher.update(b"\n")
-    return hasher.hexdigest()
+    db.execute("UPDATE run SET digest = ?", (digest(*row),))

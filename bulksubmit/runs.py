@@ -19,9 +19,10 @@ from bulksubmit.core.account import Counts
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.database import LOCK, is_locked, translated
 from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
-from bulksubmit.journal import FILE, Identity, Journal, Look, NoJournal, look
+from bulksubmit.journal import Journal, NoJournal
 from bulksubmit.producer.source import Source
 from bulksubmit.producer.spec import SourceSpec, change_of, fingerprints
+from bulksubmit.record import FILE, Identity, Look, look
 
 _NAME = re.compile(r"[0-9a-f-]+")
 

@@ -48,10 +48,12 @@ ROOMS = {
     "readback": May("core service", "msgspec"),
     "observe": May("core errors", "opentelemetry orjson rich structlog"),
     # Remembers, and waits for nothing.
-    "database": May("errors", "filelock"),
+    "database": May("errors", "filelock xxhash"),
     "history": May("core"),
-    "journal": May("core database errors history", "xxhash"),
-    "runs": May("core database errors journal producer", "platformdirs"),
+    "ledger": May("core database", "msgspec"),
+    "record": May("core database errors history ledger"),
+    "journal": May("core database errors history ledger record"),
+    "runs": May("core database errors journal producer record", "platformdirs"),
     # What is to be said of the input while it is read.
     "intake": May("core errors producer settings"),
     "parts": May("core observe pool settings"),
@@ -81,8 +83,8 @@ ROOMS = {
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
-        "__init__ api consumer core database emulator errors history journal loop observe producer "
-        "runs service settings submission verify",
+        "__init__ api consumer core database distribute emulator errors history journal loop observe "
+        "producer record runs service settings submission verify",
         "anyio click orjson platformdirs",
     ),
     "__main__": May("cli"),

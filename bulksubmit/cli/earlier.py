@@ -16,11 +16,11 @@ from bulksubmit.core.redact import redact, redacted
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.database import translated
 from bulksubmit.errors import JournalError, OutputError
-from bulksubmit.journal import FILE as JOURNAL
-from bulksubmit.journal import Look, look
 from bulksubmit.producer import open_source
 from bulksubmit.producer.source import Block, Source
 from bulksubmit.producer.spec import SourceSpec
+from bulksubmit.record import FILE as JOURNAL
+from bulksubmit.record import Look, look
 from bulksubmit.runs import Kept, check_source, find, kept, left_over, unreadable
 
 

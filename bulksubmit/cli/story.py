@@ -13,9 +13,9 @@ from bulksubmit.core.redact import redact
 from bulksubmit.database import translated
 from bulksubmit.errors import OutputError
 from bulksubmit.history import told
-from bulksubmit.journal import FILE as JOURNAL
-from bulksubmit.journal import look
 from bulksubmit.observe.htmlreport import Example, Exceptions, Story, about, html_report
+from bulksubmit.record import FILE as JOURNAL
+from bulksubmit.record import look
 from bulksubmit.runs import Kept, find, now_utc
 
 CODES_MAX, EXAMPLES = 20, 3

@@ -21,6 +21,14 @@ class Bitmap:
         assert len(bits) == _BLOCK_BYTES
         self._blocks[number] = bytearray(bits)
 
+    def put(self, number: int, bits: bytes) -> None:
+        """Set a block's bits, and count it as changed."""
+        self._changing(number)[:] = bits
+
+    def blocks(self, first: int, end: int) -> list[tuple[int, bytes]]:
+        """Numbers and bits of all blocks from number ``first`` on and below ``end``."""
+        return [(n, bytes(bits)) for n, bits in self._blocks.items() if first <= n < end]
+
     def block(self, number: int) -> bytes | None:
         """A block's bits, the least ordinal in the lowest bit; None if none was ever set."""
         bits = self._blocks.get(number)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from bulksubmit.core.account import Counts
 from bulksubmit.core.model import Attempt, Outcome, Task, Verdict
-from bulksubmit.journal import Identity, Journal
+from bulksubmit.journal import Journal
 from bulksubmit.observe.report import Tally
+from bulksubmit.record import Identity
 from tests.core.helpers import make_tasks
 
 IDENTITY = Identity(

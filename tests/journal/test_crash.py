@@ -12,7 +12,7 @@ from bulksubmit import journal as journals
 from bulksubmit.core.account import Place
 from bulksubmit.core.model import Verdict
 from bulksubmit.errors import JournalError
-from bulksubmit.journal import FILE
+from bulksubmit.record import FILE
 from tests.journal.helpers import Writer, attempt_of, begun, outcomes_of, reopened
 
 WAL = f"{FILE}-wal"

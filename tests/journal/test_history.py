@@ -11,7 +11,8 @@ from bulksubmit.core.history import LIVES_MAX, SAMPLES_MAX, Given, Life, Sample
 from bulksubmit.core.model import Verdict
 from bulksubmit.errors import JournalError
 from bulksubmit.history import Told, told
-from bulksubmit.journal import FILE, Journal, look
+from bulksubmit.journal import Journal
+from bulksubmit.record import FILE, look
 from tests.journal.helpers import IDENTITY, Writer, begun, outcomes_of, reopened
 
 EMPTY = Sample(0.0, 0.25, 25, 2, 1, 0, 3.0, 2.0, 0.05, 0.06, "slow")
@@ -176,10 +177,10 @@ def test_a_journal_of_a_later_version_is_refused(folder: Path) -> None:
     """
     begun(folder).close()
     with closing(sqlite3.connect(folder / FILE)) as db:
-        db.execute("PRAGMA user_version = 4")
+        db.execute("PRAGMA user_version = 5")
 
     with pytest.raises(
-        JournalError, match="made by a newer version of bulksubmit: its format is 4"
+        JournalError, match="made by a newer version of bulksubmit: its format is 5"
     ):
         reopened(folder)
 

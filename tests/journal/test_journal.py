@@ -16,12 +16,8 @@ from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.model import Verdict
 from bulksubmit.database import is_locked
 from bulksubmit.errors import JournalError
-from bulksubmit.journal import (
-    COMMIT_PERIOD_S,
-    FILE,
-    STRIDE_MIN,
-    NoJournal,
-)
+from bulksubmit.journal import COMMIT_PERIOD_S, STRIDE_MIN, NoJournal
+from bulksubmit.record import FILE
 from tests.journal.helpers import (
     IDENTITY,
     Clock,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.journal import Clock, identity, in_isolation
-from bulksubmit.journal import FILE, Journal, look
+from bulksubmit.journal import Journal
+from bulksubmit.record import FILE, look
 
 
 def test_journal_is_small(tmp_path: Path) -> None:
