@@ -75,6 +75,12 @@ ROOMS = {
         "consumer core errors loop observe producer runs service settings submission",
         "anyio azure",
     ),
+    # Many processes, many machines: ordinary submissions of shards.
+    "distribute": May(
+        "consumer core errors history journal loop observe parts producer runs service settings "
+        "submission",
+        "anyio distributed msgspec",
+    ),
     # `create_tasks` of azure-batch, for the users of its clients.
     "compat": May("api core errors loop observe producer service settings", "anyio azure"),
     # The public names.

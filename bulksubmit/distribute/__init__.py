@@ -1,0 +1,1 @@
+"""Many processes, many machines: shards of a source on an executor."""
