@@ -3,6 +3,7 @@
 from contextlib import closing
 from pathlib import Path
 
+from bulksubmit.core.account import Counts
 from bulksubmit.core.events import Noted, Observer
 from bulksubmit.core.model import ErrorDetail, Invalid, Kind, Outcome, Problem, Verdict
 from bulksubmit.errors import BulkSubmitError, OutputError, SettingsError, SourceError
@@ -162,3 +163,23 @@ def stopped_at(source: Source, invalid: Invalid) -> SourceError:
     error = SourceError(source.file_of(invalid.ordinal), invalid.line, reason, where=where)
     error.of_item = True
     return error
+
+
+def ways_on(error: SourceError, counts: Counts, run_id: str | None) -> str | None:
+    """How to go on after an error in the source; None if nothing was sent.
+
+    Args:
+        error: What ended the run.
+        counts: What was counted of it.
+        run_id: The run's name, if it can be resumed.
+    """
+    if not counts.requests:
+        return None
+    settled = f"{counts.added + counts.existed:,} tasks were added before"
+    mend = "mend the file and submit it again: tasks that exist are told"
+    if run_id is None:
+        return f"{settled}; {mend}"
+    resume = f"bulksubmit runs resume {run_id}"
+    if error.of_item:
+        return f"{settled}; go on without what is invalid by {resume} --invalid reject, or {mend}"
+    return f"{settled}; once it is as it was and can be read, go on by {resume}, or {mend}"

@@ -22,7 +22,7 @@ above it was. A clean stop lowers it to what was really sent.
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import astuple
 from pathlib import Path
@@ -221,7 +221,11 @@ class Journal:
             if outcome.verdict is Verdict.EXISTED:
                 self.existed.add(outcome.ordinal)
             else:
-                self._exceptions.append((*_row(outcome), self.file_of(outcome.ordinal)))
+                self.note_exceptions([outcome])
+
+    def note_exceptions(self, outcomes: Iterable[Outcome]) -> None:
+        """Put rejected and abandoned tasks into the open group."""
+        self._exceptions += [(*_row(o), self.file_of(o.ordinal)) for o in outcomes]
 
     def place(self, place: Place) -> None:
         """Note where a block of the source begins."""
@@ -318,7 +322,7 @@ class Journal:
         with translated(self.path), transaction(self._db):
             self._db.execute("DELETE FROM exception WHERE verdict = ?", (Verdict.ABANDONED.value,))
             if self.ledger:
-                self.ledger.resumed()
+                self.ledger.resumed(self._db)
                 self.ledger.write(self._db)
             _update_run(self._db, ended=None, abandoned=0)
 

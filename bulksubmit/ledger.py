@@ -1,7 +1,8 @@
 """The shards of a run, in its journal: which there are, how far each is, where its lines begin.
 
     shard      a row for each: its bounds, its counters, and a mark ``doubt_below`` of its own
-    waiting    rejected tasks whose line is not known yet: nobody has counted the lines before
+    waiting    rejected and abandoned tasks whose line is not known yet: nobody has counted the
+               lines before
 
 Rows of ``shard`` have a digest, as all that decides on which tasks are sent again.
 """
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from bulksubmit.core.account import Counts
-from bulksubmit.core.model import Outcome
+from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.core.shard import SHARD_BITS, Shard, Unit, number_of, place_of
 from bulksubmit.database import digest
 
@@ -70,8 +71,7 @@ def read(db: sqlite3.Connection) -> list[ShardState]:
             raise ValueError("a row of shard holds what was not written")
         number, file, unit, begin, end, size, line, lines, doubt_below, *numbers = values
         shard = Shard(number, file, Unit(unit), begin, end, size, line)
-        counts = Counts(**dict(zip(Counts.NUMBERS, numbers, strict=True)))
-        counts.source_complete = bool(counts.source_complete)
+        counts = Counts.of(dict(zip(Counts.NUMBERS, numbers, strict=True)))
         states.append(ShardState(shard, lines, doubt_below, counts))
     return states
 
@@ -96,7 +96,7 @@ class Ledger:
 
     Attributes:
         states: One a shard, by its number.
-        waiting: Rejected tasks whose line is not known yet, with the journal's ordinals, by shard.
+        waiting: Tasks whose line is not known yet, with the journal's ordinals, by shard.
     """
 
     def __init__(self, states: Sequence[ShardState], db: sqlite3.Connection) -> None:
@@ -119,7 +119,7 @@ class Ledger:
         return self.states[number]
 
     def wait(self, outcome: Outcome) -> None:
-        """A rejected task waits until its line is known; its own is counted from the shard's."""
+        """A rejected or abandoned task waits until its line is known; its own is counted from the shard's."""
         self._keep(outcome)
         self._new.append(outcome)
 
@@ -141,8 +141,13 @@ class Ledger:
     def _line_of(self, number: int) -> int | None:
         return self.states[number].shard.line or self._first_lines.get(number)
 
-    def resumed(self) -> None:
-        """An earlier process's last words do not hold any more."""
+    def resumed(self, db: sqlite3.Connection) -> None:
+        """An earlier process's last words do not hold any more; within a transaction."""
+        for number, outcomes in self.waiting.items():
+            gone = [(o.ordinal,) for o in outcomes if o.verdict is Verdict.ABANDONED]
+            db.executemany("DELETE FROM waiting WHERE ordinal = ?", gone)
+            kept = [o for o in outcomes if o.verdict is not Verdict.ABANDONED]
+            self.waiting[number] = kept
         for state in self.states:
             if state.counts.abandoned:
                 self.changed(state.shard.number).counts.abandoned = 0

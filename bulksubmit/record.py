@@ -139,10 +139,9 @@ def look(db: sqlite3.Connection, path: Path) -> Look:
         for row in [tuple(run.values()), *blocks, *places]:
             if row[-1] != digest(*row[:-1]):
                 raise JournalError(f"{path} is damaged: it holds what was not written")
-        counts = Counts(**{name: run[name] for name in Counts.NUMBERS})
+        counts = Counts.of(run)
         identity = Identity(**{name: run[name] for name in IDENTITY})
         doubt_below = run["doubt_below"]
-    counts.source_complete = bool(counts.source_complete)
     settled, existed = Bitmap(), Bitmap()
     for number, settled_bits, existed_bits, _ in blocks:
         settled.load(number, settled_bits)

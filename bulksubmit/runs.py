@@ -5,18 +5,20 @@ import platform
 import re
 import secrets
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import platformdirs
 
-from bulksubmit.core.account import Counts
+from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.bitmap import Bitmap
+from bulksubmit.core.history import Life, Sample
+from bulksubmit.core.model import Attempt, Outcome
 from bulksubmit.database import LOCK, is_locked, translated
 from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
 from bulksubmit.journal import Journal, NoJournal
@@ -25,6 +27,43 @@ from bulksubmit.producer.spec import SourceSpec, change_of, fingerprints
 from bulksubmit.record import FILE, Identity, Look, look
 
 _NAME = re.compile(r"[0-9a-f-]+")
+
+
+class Keeper(Protocol):
+    """What a run remembers; see Journal, which says what each of these is."""
+
+    counts: Counts
+    doubt_below: int
+    held: str | None
+    file_of: Callable[[int], str]
+    wrote_s: float
+
+    @property
+    def path(self) -> Path | None: ...
+    @property
+    def settled(self) -> Bitmap: ...
+    @property
+    def places(self) -> Sequence[Place]: ...
+    @property
+    def history(self) -> Histories: ...
+
+    def will_send(self, attempt: Attempt) -> None: ...
+    def record(
+        self, outcomes: Sequence[Outcome], others: Sequence[Outcome], *, in_order: bool
+    ) -> None: ...
+    def place(self, place: Place) -> None: ...
+    def commit_if_due(self, counts: Counts) -> None: ...
+    def commit(self, counts: Counts) -> None: ...
+    def hold(self, former: str | None) -> None: ...
+    def end(self, ended: str) -> None: ...
+    def close(self) -> None: ...
+
+
+class Histories(Protocol):
+    """Keeps how a run goes; see History."""
+
+    def begin(self, life: Life) -> None: ...
+    def add(self, sample: Sample) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +80,7 @@ class Run:
 
     run_id: str
     folder: Path
-    journal: Journal | NoJournal
+    journal: Keeper
     resumed: bool = False
     note: str | None = None
 

@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from random import Random
 from typing import Protocol
@@ -25,7 +26,7 @@ from bulksubmit.errors import (
     SettingsError,
     SourceError,
 )
-from bulksubmit.intake import Intake
+from bulksubmit.intake import Intake, ways_on
 from bulksubmit.observe.files import Files
 from bulksubmit.observe.milestones import Milestones
 from bulksubmit.observe.progress import Progress, progressed
@@ -60,6 +61,27 @@ class Service(Jobs, Patcher, Lister, Protocol):
         """Post the attempt's collection, once."""
 
 
+class Rows(Protocol):
+    """Where rejected tasks are written, and all outcomes if that is wanted.
+
+    Attributes:
+        wrote_s: How long was spent on writing, up to now.
+    """
+
+    @property
+    def rejects_path(self) -> str | None:
+        """The rejects file, if it was made."""
+
+    @property
+    def wrote_s(self) -> float: ...
+
+    def record(self, outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> None:
+        """Write what belongs there; ``others`` are those that are not ADDED."""
+
+    def close(self) -> None:
+        """Close what was opened."""
+
+
 class Submission:
     """One run: its parts, wired."""
 
@@ -75,6 +97,7 @@ class Submission:
         tally: Tally,
         random: Random,
         limit: Limit | None = None,
+        rows: Rows | None = None,
         cpu_s: Callable[[], float] = time.process_time,
     ) -> None:
         """Wire the parts.
@@ -89,13 +112,14 @@ class Submission:
             tally: Counts; told of each event by the observer.
             random: For jitter.
             limit: On what is in flight; None for what the settings say.
+            rows: Where rejected tasks are written; None for the files that the settings name.
             cpu_s: How long this process has kept a core busy.
         """
         self._source, self._service, self._settings = source, service, settings
         self._job_id, self._observer, self._tally = job_id, observer, tally
         self._random = random
         self.work, self._journal = work, work.journal
-        self._files = Files(
+        self._files: Rows = rows or Files(
             source,
             rejects=settings.rejects_path,
             rejects_default=work.folder / "rejects.ndjson",
@@ -110,7 +134,7 @@ class Submission:
         self._taken = self._journal.counts.rejected
         self._undelivered = 0  # Lists of outcomes that wait for the consumer, beyond LISTS_AHEAD.
         self._rowless = 0  # Tasks answered, whose rows could not be written.
-        rate = MaxRate(settings.max_rate or math.inf)
+        self._rate = rate = MaxRate(settings.max_rate or math.inf)
         self._reconciler = reconciler_for(
             settings,
             rate=rate,
@@ -184,7 +208,8 @@ class Submission:
             self._error = error
         finally:
             if isinstance(self._error, SourceError):
-                self._error.hint = self._ways_on(self._error)
+                run_id = self.work.run_id if self._journal.path else None
+                self._error.hint = ways_on(self._error, self._tally.counts, run_id)
             await self._close_job()
             self._save()
             self._ended = self.report
@@ -192,21 +217,6 @@ class Submission:
                 self._error.report = self._ended
             self._to_consumer.close()
             self._observer(progressed(self.progress, ended=True))
-
-    def _ways_on(self, error: SourceError) -> str | None:
-        counts = self._tally.counts
-        if not counts.requests:
-            return None
-        settled = f"{counts.added + counts.existed:,} tasks were added before"
-        mend = "mend the file and submit it again: tasks that exist are told"
-        if self._journal.path is None:
-            return f"{settled}; {mend}"
-        resume = f"bulksubmit runs resume {self.work.run_id}"
-        if error.of_item:
-            return (
-                f"{settled}; go on without what is invalid by {resume} --invalid reject, or {mend}"
-            )
-        return f"{settled}; once it is as it was and can be read, go on by {resume}, or {mend}"
 
     async def _close_job(self) -> None:
         counts = self._tally.counts
@@ -424,6 +434,18 @@ class Submission:
         self._beginning.cancel()
         self._pool.stop(error)
         self._checked.set()  # Nor is the source's end waited for.
+
+    def bound(self, *, concurrency: int, max_rate: float | None) -> None:
+        """From now on no more may be in flight, and no more be sent a second."""
+        self._limit.bound_to(concurrency)
+        self._rate.bound_to(max_rate or math.inf)
+        self._speed.asked = replace(self._speed.asked, concurrency=concurrency, max_rate=max_rate)
+        self._tally.limit = self._limit.value
+        self._pool.work.set()
+
+    def others_settled(self) -> None:
+        """Tasks were settled elsewhere: the service is not at an end."""
+        self._reconciler.others_settled(anyio.current_time())
 
     def cut(self) -> None:
         """After stop(): do not wait for the answers in flight, either."""

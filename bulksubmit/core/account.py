@@ -1,7 +1,8 @@
 """How far a run is: what was counted of it, and how far its source was read."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 
 @dataclass(slots=True)
@@ -31,6 +32,13 @@ class Counts:
         *("source_complete", "total", "added", "existed", "existed_own", "rejected", "abandoned"),
         *("requests", "retried_requests", "throttled_requests", "bytes_sent"),
     )
+
+    @classmethod
+    def of(cls, numbers: Mapping[str, Any]) -> Self:
+        """What ``numbers`` gave; one that is missing is 0."""
+        counts = cls(**{name: numbers[name] for name in cls.NUMBERS if name in numbers})
+        counts.source_complete = bool(counts.source_complete)
+        return counts
 
     @property
     def numbers(self) -> dict[str, Any]:

@@ -21,9 +21,11 @@ class Bitmap:
         assert len(bits) == _BLOCK_BYTES
         self._blocks[number] = bytearray(bits)
 
-    def put(self, number: int, bits: bytes) -> None:
-        """Set a block's bits, and count it as changed."""
-        self._changing(number)[:] = bits
+    def add_block(self, number: int, bits: bytes) -> None:
+        """Add the ordinals of a block, as block() gave its bits."""
+        ours = int.from_bytes(self._changing(number), "little")
+        both = ours | int.from_bytes(bits, "little")
+        self._blocks[number][:] = both.to_bytes(_BLOCK_BYTES, "little")
 
     def blocks(self, first: int, end: int) -> list[tuple[int, bytes]]:
         """Numbers and bits of all blocks from number ``first`` on and below ``end``."""

@@ -97,6 +97,10 @@ class MaxRate:
         self._next_s = -math.inf
         self._last_tasks = 0
 
+    def bound_to(self, tasks_per_s: float) -> None:
+        """From now on at most so many a second."""
+        self._tasks_per_s = tasks_per_s
+
     def opens_s(self, now_s: float) -> float:
         """When the next attempt may go: now, or later."""
         return max(now_s, self._next_s)
@@ -138,6 +142,10 @@ class FixedLimit:
         assert value >= 1
         self.value = value
         self._rate = rate or MaxRate(math.inf)
+
+    def bound_to(self, most: int) -> None:
+        """From now on as many as this."""
+        self.value = most
 
     def opens_s(self, now_s: float) -> float:
         """When the next attempt may go: now, or later."""
@@ -263,6 +271,12 @@ class AdaptiveLimit:
         return max(1, min(self._most, math.ceil(self.window - 1e-9)))
 
     # --- Sending ---------------------------------------------------------------------------
+
+    def bound_to(self, most: int) -> None:
+        """From now on never more than this; what was found out about the service stays."""
+        self._most = most
+        if self.bound == "user" and self.window < most:
+            self.bound = "finding"
 
     def opens_s(self, now_s: float) -> float:
         """When the next attempt may go: now, or later."""

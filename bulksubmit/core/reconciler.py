@@ -142,6 +142,10 @@ class Reconciler:
         """The source is exhausted: nothing more will be admitted."""
         self.sealed = True
 
+    def others_settled(self, now_s: float) -> None:
+        """Somebody else's tasks of this run were settled: there is no reason to give up."""
+        self._patience.settled(now_s)
+
     @property
     def fresh(self) -> int:
         """How many tasks have never been sent."""

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bulksubmit.core.account import Counts
 from bulksubmit.core.events import (
@@ -28,7 +28,7 @@ from bulksubmit.errors import (
 
 if TYPE_CHECKING:
     from bulksubmit.observe.sampler import Sampler
-    from bulksubmit.observe.speed import Speed
+    from bulksubmit.observe.speed import Limited, Speed
 
 
 class ExitCode(IntEnum):
@@ -166,6 +166,18 @@ def _attempts(outcome: Outcome) -> int | None:
     return None if outcome.verdict is Verdict.ABANDONED else attempts_from(outcome.attempts)
 
 
+class Judge(Protocol):
+    """Says what limits the speed."""
+
+    @property
+    def altogether(self) -> "Limited | None":
+        """What did so most; None if it is too early to say."""
+
+    @property
+    def advice(self) -> str | None:
+        """The one thing to do about it, if there is one."""
+
+
 class Tally:
     """Counts what happens: an observer of events, and a recorder of outcomes.
 
@@ -178,6 +190,7 @@ class Tally:
         settled_before: Tasks that earlier processes of the run settled.
         speed: What limits it; told of each attempt. Set, like the limit, by whoever has a pool.
         sampler: Likewise, how it goes over time.
+        judge: Says what limits it, if ``speed`` does not.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -193,6 +206,7 @@ class Tally:
         self.limit_reason: str | None = None
         self.limit_raised, self.limit_cut = 0, Counter[str]()
         self.speed: Speed | None = None
+        self.judge: Judge | None = None
         self.sampler: Sampler | None = None
         self._held_until_s: float | None = None
 
@@ -282,7 +296,8 @@ class Tally:
             sent_here = counts.requests - self._requests_before
             code = exit_code(error, requests=sent_here, rejected=counts.rejected)
         rate = round(settled_here / elapsed_s, 1) if elapsed_s else 0.0
-        limited = self.speed.altogether if self.speed else None
+        judge = self.speed or self.judge
+        limited = judge.altogether if judge else None
         return Report(
             run_id=run_id,
             job_id=job_id,
@@ -298,7 +313,7 @@ class Tally:
             limit_cut=dict(self.limit_cut),
             limited_by=limited.cause.value if limited else None,
             limited_share=round(limited.share, 2) if limited else None,
-            advice=self.speed.advice if self.speed else None,
+            advice=judge.advice if judge else None,
             rejects_path=rejects_path,
             journal_path=journal_path,
             exit_code=int(code),

@@ -154,6 +154,11 @@ def fingerprints(spec: SourceSpec) -> str:
     return msgspec.json.encode([fingerprint(path) for path in spec.files]).decode()
 
 
+def known_fingerprints(files: str) -> list[Fingerprint]:
+    """What fingerprints() gave."""
+    return msgspec.json.decode(files, type=list[Fingerprint])
+
+
 def change_of(spec: SourceSpec, then: str, files_then: str) -> str | None:
     """How a source differs from what it was, or None.
 
@@ -167,8 +172,7 @@ def change_of(spec: SourceSpec, then: str, files_then: str) -> str | None:
         if spec.files != was.files:
             return f"{spec.label} stands for other files now"
         return "its template, or what it runs through, is not what it was"
-    known = msgspec.json.decode(files_then, type=list[Fingerprint])
-    for path, before in zip(spec.files, known, strict=True):
+    for path, before in zip(spec.files, known_fingerprints(files_then), strict=True):
         try:
             change = before.change_to(fingerprint(path))
         except SourceError as error:

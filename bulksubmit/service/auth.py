@@ -1,5 +1,6 @@
 """Who we are: Shared Key, or a token of Microsoft Entra ID, as an Authorization header."""
 
+import base64
 import inspect
 import re
 import time
@@ -56,6 +57,16 @@ class SharedKey:
                 "as `az batch account keys list` shows it"
             ) from None
         self._account_name = account_name
+
+    @property
+    def account_name(self) -> str:
+        """The Batch account's."""
+        return self._account_name
+
+    @property
+    def key(self) -> str:
+        """The key in base64, for the environment of a process that signs too."""
+        return base64.b64encode(self._key).decode()
 
     def __repr__(self) -> str:
         return f"SharedKey({self._account_name!r}, '***')"

@@ -1,0 +1,582 @@
+"""One run over many workers: hands out shards, keeps the one journal, and ends them all together.
+
+    shards ─▶ roster ─▶ executor ─▶ workers ─▶ service
+                 ▲                     │ reports
+                 └──── books ◀─────────┘
+                         └─▶ journal, files, report
+
+It looks to its consumer as a Submission does.
+"""
+
+import math
+from collections import deque
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import fields, replace
+from random import Random
+
+import anyio
+from anyio import to_thread
+
+from bulksubmit.core.account import Place
+from bulksubmit.core.events import Observer, SourceRead
+from bulksubmit.core.history import Life
+from bulksubmit.core.model import Outcome, Verdict
+from bulksubmit.core.suspects import TASK_EXISTS
+from bulksubmit.distribute.books import Books, RowPlaces
+from bulksubmit.distribute.budget import Share, shares
+from bulksubmit.distribute.crew import Crew
+from bulksubmit.distribute.failures import error_of
+from bulksubmit.distribute.fleet import Fleet
+from bulksubmit.distribute.hall import Hall, tell
+from bulksubmit.distribute.messages import Budget, Failure, Orders, Report, Settled, Stop
+from bulksubmit.distribute.roster import Roster
+from bulksubmit.distribute.telling import told
+from bulksubmit.distribute.worker import run_shard
+from bulksubmit.errors import (
+    BulkSubmitError,
+    JournalError,
+    NotConverged,
+    SettingsError,
+    SourceError,
+)
+from bulksubmit.intake import Intake, ways_on
+from bulksubmit.journal import Journal
+from bulksubmit.observe.files import Files
+from bulksubmit.observe.progress import Progress, progressed
+from bulksubmit.observe.report import Report as Account
+from bulksubmit.observe.report import Tally
+from bulksubmit.pool import Signal
+from bulksubmit.producer.shards import count_lines
+from bulksubmit.producer.source import Source
+from bulksubmit.producer.spec import Fingerprint, SourceSpec, is_url, known_fingerprints
+from bulksubmit.runs import Run, now_utc, versions
+from bulksubmit.service.autoterminate import AutoTerminate
+from bulksubmit.service.jobs import preflight
+from bulksubmit.service.transport import Transport
+from bulksubmit.settings import Settings
+from bulksubmit.submission import JOB_PATIENCE_S, PROGRESS_S
+
+# Handed to the executor, so that no worker waits for its next shard.
+WINDOW_PER_WORKER = 2
+COMMIT_S = 0.2
+CUT_ENDS_S = 1.0
+ENDS_S = 5.0  # For the workers' last words, beyond the time for their answers in flight.
+
+# What a worker is not told: it is the coordinator's business.
+_OURS = frozenset(
+    {
+        *("concurrency", "concurrency_max", "max_rate", "max_duration_s", "rejects_bound"),
+        *("rejects_path", "results_path", "on_unfinished", "dedupe", "check_first", "spool"),
+        *("hold_auto_terminate", "then_terminate", "origins"),
+    }
+)
+
+
+class Coordinator:
+    """A sharded run."""
+
+    def __init__(
+        self,
+        source: Source,
+        service: Transport,
+        crew: Crew,
+        *,
+        work: Run,
+        journal: Journal,
+        job_id: str,
+        endpoint: str,
+        account: str | None,
+        settings: Settings,
+        observer: Observer,
+        tells: bool,
+        tally: Tally,
+        random: Random,
+    ) -> None:
+        """Wire the parts.
+
+        Args:
+            source: All of it, for its name and size; it is read by the workers.
+            service: For the job; tasks are sent by the workers.
+            crew: The workers.
+            work: The run.
+            journal: Its journal.
+            job_id: The Batch job.
+            endpoint: The account's.
+            account: Whose key signs; None for Microsoft Entra ID.
+            settings: How it should go.
+            observer: Told of each event.
+            tells: Whether somebody wants to know what happens in the workers.
+            tally: Counts.
+            random: For jitter.
+        """
+        assert journal.ledger
+        self._source, self._service, self._crew = source, service, crew
+        self.work, self._journal, self._settings = work, journal, settings
+        self._job_id, self._endpoint, self._account = job_id, endpoint, account
+        self._observer, self._tells, self._tally, self._random = observer, tells, tally, random
+        spec = SourceSpec.from_json(journal.identity.source_spec)
+        self._spec, self._fingerprints = spec, known_fingerprints(journal.identity.source_files)
+        places = RowPlaces(spec.files or (source.name,))
+        self._files = Files(
+            places,
+            rejects=settings.rejects_path,
+            rejects_default=work.folder / "rejects.ndjson",
+            results=settings.results_path,
+            go_on=work.resumed,
+        )
+        tally.go_on(journal.counts)
+        self._books = Books(journal, tally.counts, self._files, places)
+        left = [s.shard.number for s in journal.ledger.states if not s.counts.converged]
+        self._roster = Roster(left)
+        life = Life(begun_at=now_utc(), settings=settings.given, versions=versions())
+        self._fleet = Fleet(life, journal.history, tally, anyio.current_time)
+        tally.judge = self._fleet
+        self._hall = Hall(crew.host, crew.port, self)
+        self._auto_terminate = AutoTerminate(
+            service,
+            journal,
+            hold=settings.hold_auto_terminate,
+            then_terminate=settings.then_terminate,
+            patience_s=min(JOB_PATIENCE_S, settings.retry_timeout_s),
+            random=random,
+            observer=observer,
+        )
+        self._taken = journal.counts.rejected  # As in Submission.
+        self._futures: dict[Future[None], int] = {}
+        self._returned: deque[tuple[int, str]] = deque()
+        self._changed, self._stopping = Signal(), False
+        self._news = Signal()  # For the workers.
+        self._at_once = False
+        self._settled = False  # By somebody, since the others were told.
+        self._of_shard: int | None = None  # Whose worker has told the error, by a line of its own.
+        self._beginning, self._closing = anyio.CancelScope(), anyio.CancelScope()
+        self._under_way = anyio.CancelScope()
+        self._error: Exception | None = None
+        self._ended: Account | None = None
+        self._to_consumer, self._lists = anyio.create_memory_object_stream[list[Outcome]](math.inf)
+
+    # --- The run -------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """From the first look at the job to the last worker's last word."""
+        try:
+            self._observer(progressed(self.progress, ended=False))
+            if not self._tally.counts.converged:
+                self._fleet.begin()
+                await self._submit()
+        except Exception as error:  # noqa: BLE001 - the consumer gets it, after the outcomes
+            self._error = self._error or error
+        finally:
+            for future in [*self._futures]:
+                future.cancel()
+            await to_thread.run_sync(self._crew.end if self._error else self._crew.close)
+            await self._number_lines()
+            await self._close_job()
+            self._save()
+            self._ended = self.report
+            if isinstance(self._error, BulkSubmitError):
+                self._error.report = self._ended
+            self._to_consumer.close()
+            self._observer(progressed(self.progress, ended=True))
+
+    async def _submit(self) -> None:
+        with self._beginning:
+            job = await preflight(
+                self._service, retry_timeout_s=self._settings.retry_timeout_s, random=self._random
+            )
+            await self._auto_terminate.begin(job)
+            if self._settings.check_first:
+                await self._look_first()
+        if self._beginning.cancelled_caught:
+            return
+        async with anyio.create_task_group() as beside:
+            try:
+                await self._hall.open(beside)
+            except OSError as error:
+                where = f"{self._crew.host}:{self._crew.port or 'any port'}"
+                reason = f"workers cannot be listened for at {where}: {error.strerror or error}"
+                raise SettingsError(reason) from error
+            beside.start_soon(self._keep_time)
+            beside.start_soon(self._announce)
+            with self._under_way:
+                await self._hand_out()
+            await self._hall.close()
+            beside.cancel_scope.cancel()
+        if self._tally.counts.source_complete and not self._error:
+            self._observer(SourceRead(self._tally.counts.total))
+        if not self._error and self._roster.poisoned:
+            self._error = self._poisoned()
+        if self._error:
+            raise self._error
+
+    async def _look_first(self) -> None:
+        intake = Intake(
+            self._source,
+            self._settings,
+            self._observer,
+            folder=self.work.folder,
+            resumed=self.work.resumed,
+        )
+        try:
+            await intake.look_first()
+        finally:
+            intake.close()
+
+    async def _hand_out(self) -> None:
+        """Until every shard has ended, or is given up; when stopped, until no worker is left."""
+        settings = self._settings
+        bound = settings.concurrency_max
+        if isinstance(settings.concurrency, int):
+            bound = settings.concurrency
+        # Each that runs has a request in flight at least.
+        window = min(WINDOW_PER_WORKER * self._crew.workers, bound)
+        loop = anyio.lowlevel.current_token().native_token
+        while not self._roster.over:
+            while self._returned:
+                self._roster.returned(*self._returned.popleft())
+            while not self._stopping and (number := self._roster.hand_out(window)) is not None:
+                call = self._hall.call(number)
+                try:
+                    future = self._crew.executor.submit(run_shard, call, self._crew.make_credential)
+                except Exception as error:
+                    raise NotConverged(f"the executor takes no work: {error}") from error
+                self._futures[future] = number
+                future.add_done_callback(
+                    lambda future: loop.call_soon_threadsafe(self._done, future)
+                )
+            if self._stopping and not self._hall.seats:
+                return
+            await self._changed.wait()
+
+    def _done(self, future: "Future[None]") -> None:
+        """The executor has done with a call."""
+        number = self._futures.pop(future)
+        error = None if future.cancelled() else future.exception()
+        why = f"{type(error).__name__}: {error}" if error else "it returned without a last word"
+        self._returned.append((number, why))
+        self._changed.set()
+
+    def _poisoned(self) -> NotConverged:
+        """The error for shards that have ended worker after worker."""
+        assert self._journal.ledger
+        told_of = []
+        for number, why in self._roster.poisoned.items():
+            shard = self._journal.ledger.states[number].shard
+            name = self._spec.files[shard.file] if self._spec.files else self._source.name
+            told_of.append(f"{name}, {shard}: {why}")
+        shards = f"{len(told_of)} shards" if len(told_of) > 1 else "one shard"
+        listed = "\n  ".join(told_of)
+        return NotConverged(
+            f"{shards} ended worker after worker, and were left alone; the others are settled\n"
+            f"  {listed}\n  bulksubmit runs resume {self.work.run_id} tries again"
+        )
+
+    # --- Workers -------------------------------------------------------------------------------
+
+    def orders_for(self, number: int) -> tuple[int, Orders] | None:
+        """See Desk."""
+        generation = None if self._stopping else self._roster.begin(number)
+        self._changed.set()
+        if generation is None:
+            return None
+        assert self._journal.ledger
+        state = self._journal.ledger.states[number]
+        doubt_below, settings = state.doubt_below, self._settings
+        try:
+            self._journal.will_send_shard(number)
+        except JournalError as error:
+            self.stop(error)
+            return None
+        # No number of its own is needed: lines are known, or count from the shard's beginning.
+        line = self._journal.ledger.first_line(number)
+        self._books.begin(number, line_known=line is not None)
+        self._fleet.gone(number)
+        share = self._divided()[number]
+        self._news.set()
+        local = not (self._spec.files and is_url(self._spec.files[state.shard.file]))
+        return generation, Orders(
+            run_id=self.work.run_id,
+            job_id=self._job_id,
+            endpoint=self._endpoint,
+            account=self._account,
+            spec=self._journal.identity.source_spec,
+            shard=replace(state.shard, line=line),
+            expected=self._expected(state.shard.file),
+            settings={
+                field.name: getattr(settings, field.name)
+                for field in fields(settings)
+                if field.name not in _OURS
+            }
+            | ({} if settings.concurrency == "auto" else {"concurrency": share.concurrency}),
+            share=share,
+            counts=state.counts.numbers,
+            settled=self._books.blocks_of(number),
+            places=self._books.places_of(number),
+            doubt_below=doubt_below,
+            resumed=doubt_below > 0,
+            count_lines=state.lines is None and (local or settings.results_path is not None),
+            results=settings.results_path is not None,
+            events=self._tells,
+        )
+
+    def _expected(self, file: int) -> Fingerprint | None:
+        return self._fingerprints[file] if self._fingerprints else None
+
+    def _divided(self) -> dict[int, Share]:
+        """What each of those that run may do."""
+        settings = self._settings
+        concurrency = settings.concurrency
+        if not isinstance(concurrency, int):
+            concurrency = settings.concurrency_max
+        return shares(self._roster.running, concurrency=concurrency, max_rate=settings.max_rate)
+
+    def take_in(self, number: int, generation: int, report: Report) -> bool:
+        """See Desk."""
+        if not self._roster.is_current(number, generation):
+            return False
+        counts = self._tally.counts
+        settled = counts.settled
+        try:
+            outcomes = self._books.take_in(number, report)
+        except BulkSubmitError as error:
+            # What cannot be written down stays unsettled.
+            self.stop(error)
+            return False
+        self._fleet.take_in(number, report)
+        if counts.settled > settled:
+            self._roster.settled(number)
+            self._settled = True
+        for event in told(report.events):
+            self._observer(event)
+        if outcomes:
+            self._to_consumer.send_nowait(outcomes)
+            self._bound_rejects([o for o in outcomes if o.verdict is Verdict.REJECTED])
+        if report.ended:
+            self._end(number, report.ended.failure)
+        return True
+
+    def _end(self, number: int, failure: Failure | None) -> None:
+        """A worker has said its last word."""
+        self._roster.end(number)
+        self._fleet.gone(number)
+        self._changed.set()
+        self._news.set()
+        if failure:
+            error = error_of(failure)
+            if isinstance(error, SourceError) and error.line is not None:
+                self._of_shard = number
+            self.stop(error)
+
+    def gone(self, number: int, generation: int, why: str) -> None:
+        """See Desk."""
+        if self._roster.is_current(number, generation):
+            self._fleet.gone(number)
+            self._roster.disconnected(number, generation, why)
+        self._changed.set()
+        self._news.set()
+
+    def _bound_rejects(self, newly: list[Outcome]) -> None:
+        self._taken += sum((outcome.code or "").lower() == TASK_EXISTS for outcome in newly)
+        rejected, settled = self._tally.counts.rejected, self._tally.counts.settled
+        bound = self._settings.rejects_bound
+        if newly and bound.exceeded(rejected=rejected, taken=self._taken, settled=settled):
+            what = f"{rejected:,} of {settled:,} settled tasks were rejected"
+            reason = f"{what}, more than max-rejects allows; the last one: {newly[-1].code}"
+            self.stop(NotConverged(reason))
+
+    # --- Beside the workers --------------------------------------------------------------------
+
+    async def _announce(self) -> None:
+        """Tell the workers what has changed for them."""
+        while True:
+            await self._news.wait()
+            if self._stopping:
+                await self._hall.tell(Stop(self._at_once))
+                continue
+            for number, share in self._divided().items():
+                if seat := self._hall.seats.get(number):
+                    await tell(seat, Budget(share))
+
+    async def _keep_time(self) -> None:
+        """Commit, tell how far it is, stop when time is over."""
+        now_s = anyio.current_time()
+        ends_s = now_s + (self._settings.max_duration_s or math.inf)
+        tells_s = now_s + PROGRESS_S
+        while True:
+            await anyio.sleep(COMMIT_S)
+            now_s = anyio.current_time()
+            if now_s >= ends_s and not self._stopping:
+                self.stop(NotConverged(f"{self._settings.max_duration_s:g} s are over"))
+            self._fleet.look()
+            try:
+                self._journal.commit_if_due(self._tally.counts)
+            except JournalError as error:
+                self.stop(error)
+            if now_s >= tells_s:
+                self._observer(progressed(self.progress, ended=False))
+                tells_s = now_s + PROGRESS_S
+                if self._settled:
+                    self._settled = False
+                    await self._hall.tell(Settled())
+
+    # --- The end -------------------------------------------------------------------------------
+
+    async def _number_lines(self) -> None:
+        """Count what nobody has counted, so that each rejected task has its line."""
+        assert self._journal.ledger
+        ledger = self._journal.ledger
+        wanted = [*ledger.waiting, *([] if self._of_shard is None else [self._of_shard])]
+        with self._closing:
+            try:
+                for number in sorted(wanted):
+                    while (line := ledger.first_line(number)) is None:
+                        before = next(
+                            s
+                            for s in reversed(ledger.states[:number])
+                            if s.lines is None and s.shard.file == ledger.states[number].shard.file
+                        )
+                        lines = await to_thread.run_sync(count_lines, self._spec, before.shard)
+                        ledger.changed(before.shard.number).lines = lines
+                    if number == self._of_shard and isinstance(self._error, SourceError):
+                        self._error = _further(self._error, line - 1)
+                self._books.number_lines()
+            except BulkSubmitError as error:
+                self._error = self._error or error
+
+    async def _close_job(self) -> None:
+        counts = self._tally.counts
+        with self._closing:
+            try:
+                await self._auto_terminate.end(
+                    complete=counts.converged and not counts.rejected, failed=bool(self._error)
+                )
+            except BulkSubmitError as error:
+                self._error = error
+
+    def _save(self) -> None:
+        """The journal's last words; the run may have ended because it cannot be written."""
+        if isinstance(self._error, SourceError):
+            self._error.hint = ways_on(self._error, self._tally.counts, self.work.run_id)
+        self._fleet.look(last=True)
+        try:
+            self._journal.commit(self._tally.counts)
+            self._journal.end(
+                "converged" if self._tally.counts.converged else str(self._error or "cut off")
+            )
+        except JournalError as error:
+            self._error = self._error or error
+
+    # --- The consumer's side -------------------------------------------------------------------
+
+    async def next_outcomes(self) -> list[Outcome]:
+        """The next tasks that were rejected or abandoned; none at the end, if all is settled.
+
+        The others are counted; who needs each asks for a results file.
+
+        Raises:
+            Exception: at the end otherwise.
+        """
+        with suppress(anyio.EndOfStream):
+            return await self._lists.receive()
+        if self._error:
+            raise self._error
+        return []
+
+    def leave(self) -> None:
+        """Nobody takes outcomes in any more: the run stops in order, unless it has ended."""
+        if self._ended is None:
+            self.stop(NotConverged("its consumer has left"))
+
+    def close(self) -> None:
+        """run() has ended, or was never begun."""
+        self._files.close()
+        self._journal.close()
+        self._to_consumer.close()
+        self._lists.close()
+
+    def stop(self, error: Exception) -> None:
+        """Hand out nothing more, let the workers take in their answers, and end with this error."""
+        self._error = self._error or error
+        self._stopping = True
+        self._beginning.cancel()
+        for future in [*self._futures]:
+            future.cancel()
+        ends_s = anyio.current_time() + self._settings.drain_s + ENDS_S
+        self._under_way.deadline = min(self._under_way.deadline, ends_s)
+        self._changed.set()
+        self._news.set()
+
+    def cut(self) -> None:
+        """After stop(): do not wait for the answers in flight, either."""
+        self._at_once = True
+        self._under_way.deadline = min(self._under_way.deadline, anyio.current_time() + CUT_ENDS_S)
+        self._closing.cancel()
+        self._news.set()
+
+    @property
+    def report(self) -> Account:
+        """The account up to now, or the final one."""
+        if self._ended:
+            return self._ended
+        assert self._journal.ledger
+        counts, fleet = self._tally.counts, self._fleet
+        doubted = 0
+        for state in self._journal.ledger.states:
+            if not state.counts.converged:
+                gauges = fleet.of(state.shard.number)
+                doubted += state.in_doubt if gauges is None else gauges.in_doubt
+        return self._tally.report(
+            run_id=self.work.run_id,
+            job_id=self._job_id,
+            unsettled=counts.total - counts.settled - counts.abandoned,
+            in_doubt=doubted,
+            rejects_path=self._files.rejects_path,
+            journal_path=str(self._journal.path),
+            error=self._error,
+        )
+
+    @property
+    def progress(self) -> Progress:
+        """How far the run is."""
+        total, read, settled = self._sizes()
+        return Progress(
+            report=self.report,
+            in_flight=self._fleet.in_flight,
+            limited_by=self._fleet.recently,
+            retrying=self._fleet.retrying,
+            read=Place(self._tally.counts.total, 0, 1),
+            bytes_read=read,
+            bytes_total=total,
+            holding_s=self._fleet.holding_s,
+            bytes_settled=settled,
+            settled_before=self._tally.settled_before,
+            stopping=self._stopping,
+        )
+
+    def _sizes(self) -> tuple[int, int, int]:
+        """Of all shards: bytes (of a sweep, tasks), those read, and those settled."""
+        assert self._journal.ledger
+        total = read = settled = 0
+        for state in self._journal.ledger.states:
+            shard, counts = state.shard, state.counts
+            size = shard.bytes or shard.end - shard.begin
+            total += size
+            if counts.converged:
+                read += size
+                settled += size
+            elif gauges := self._fleet.of(shard.number):
+                read += gauges.bytes_read or counts.total * (not shard.bytes)
+                settled += gauges.bytes_settled or 0
+            elif counts.total and counts.source_complete:
+                read += size
+                settled += size * counts.settled // counts.total
+        return total, read, settled
+
+
+def _further(error: SourceError, lines: int) -> SourceError:
+    """The error of an item so many lines further on."""
+    assert error.line is not None
+    further = SourceError(error.path, error.line + lines, error.reason)
+    further.of_item = error.of_item
+    return further

@@ -1,0 +1,113 @@
+"""Who does the work: an executor, and what has to be known of it."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from bulksubmit.distribute.cluster import executor_of, is_dask_client, listen_host, slots
+from bulksubmit.distribute.local import LocalWorkers
+from bulksubmit.distribute.worker import KEY_VARIABLE
+from bulksubmit.errors import SettingsError
+from bulksubmit.service.auth import EntraToken, SharedKey
+
+if TYPE_CHECKING:
+    from bulksubmit.api import AnyCredential
+
+LOOPBACK = "127.0.0.1"
+WORKERS_MAX = 10_000
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Crew:
+    """An executor, and what has to be known of it.
+
+    Attributes:
+        executor: Runs calls, each in a worker. Shaped like concurrent.futures'.
+        workers: How many calls it runs at a time.
+        host: An address of this machine that the workers reach. On loopback their line is plain,
+            otherwise TLS.
+        port: Of the line; 0 for any.
+        shard_bytes: How large a shard is to be; None for 64 to 256 MiB, less of a small source.
+        make_credential: Makes the credential of a worker, in it; None for what its environment
+            has.
+        close: Ends what was started for this run only.
+        end: Ends it at once.
+    """
+
+    executor: Executor
+    workers: int
+    host: str = LOOPBACK
+    port: int = 0
+    shard_bytes: int | None = None
+    make_credential: "Callable[[], AnyCredential] | None" = field(default=None, repr=False)
+    close: Callable[[], None] = _nothing
+    end: Callable[[], None] = _nothing
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.workers <= WORKERS_MAX:
+            raise SettingsError(f"workers is {self.workers}; it must be from 1 to {WORKERS_MAX:,}")
+
+
+AnyExecutor: TypeAlias = "Crew | Executor | int | Any"
+
+
+def crew_of(executor: AnyExecutor, credential: SharedKey | EntraToken) -> Crew:
+    """What is known of an executor.
+
+    Args:
+        executor: A number of processes of this machine, a Dask client, any executor shaped like
+            those of concurrent.futures that runs calls in other processes, or a Crew, which is
+            taken as it is.
+        credential: Of the run. Processes of this machine are given its key.
+
+    Raises:
+        SettingsError: if it is none of these, or nobody knows how many calls it runs at a time.
+    """
+    if isinstance(executor, Crew):
+        return executor
+    if isinstance(executor, int):
+        return local_crew(executor, credential)
+    if is_dask_client(executor):
+        return dask_crew(executor)
+    if not callable(getattr(executor, "submit", None)):
+        raise SettingsError(
+            f"the executor is {type(executor).__name__}; give a number of processes, a Dask "
+            "client, or an executor of concurrent.futures' shape"
+        )
+    workers = getattr(executor, "workers", None) or getattr(executor, "_max_workers", None)
+    if not isinstance(workers, int):
+        reason = "say how many calls the executor runs at a time: Crew(executor, workers=...)"
+        raise SettingsError(reason)
+    return Crew(executor, workers)
+
+
+def local_crew(
+    workers: int, credential: SharedKey | EntraToken, *, shard_bytes: int | None = None
+) -> Crew:
+    """So many processes of this machine. A key is in their environment, and nowhere else."""
+    if not 1 <= workers <= WORKERS_MAX:
+        raise SettingsError(f"workers is {workers}; it must be from 1 to {WORKERS_MAX:,}")
+    key = {KEY_VARIABLE: credential.key} if isinstance(credential, SharedKey) else {}
+    pool = LocalWorkers(workers, environment=key)
+    return Crew(pool, workers, shard_bytes=shard_bytes, close=pool.shutdown, end=pool.terminate)
+
+
+def dask_crew(client: Any, *, host: str | None = None, shard_bytes: int | None = None) -> Crew:
+    """The workers of a Dask cluster."""
+    return Crew(
+        executor_of(client),
+        max(1, slots(client)),
+        host=host or listen_host(client),
+        shard_bytes=shard_bytes,
+    )
+
+
+def cpus() -> int:
+    """How many processes keep this machine busy."""
+    return os.cpu_count() or 1

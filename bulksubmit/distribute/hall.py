@@ -1,0 +1,171 @@
+"""Where workers come for orders, and report: the coordinator's side of all lines."""
+
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import anyio
+from anyio.abc import AnyByteStream, ByteStream, SocketAttribute, TaskGroup
+from anyio.streams.tls import TLSStream
+
+from bulksubmit.distribute.link import SILENCE_S, Call, Line, LinkLost
+from bulksubmit.distribute.messages import (
+    FromWorker,
+    Heard,
+    Hello,
+    Nothing,
+    Orders,
+    Report,
+    ToWorker,
+)
+from bulksubmit.service.endpoint import is_loopback
+
+HELLO_S = 30.0  # For a worker that has connected to say what for.
+
+
+class Desk(Protocol):
+    """Who answers workers."""
+
+    def orders_for(self, number: int) -> tuple[int, Orders] | None:
+        """A generation and its orders for a worker that asks for a shard's; None: nothing to do."""
+
+    def take_in(self, number: int, generation: int, report: Report) -> bool:
+        """Take in a report; returns whether its worker is still to be heeded."""
+
+    def gone(self, number: int, generation: int, why: str) -> None:
+        """A worker is not heard any more, and has not said its last word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A worker at its work.
+
+    Attributes:
+        number: Of its shard.
+        generation: That it works in.
+        line: To it.
+    """
+
+    number: int
+    generation: int
+    line: Line[FromWorker, ToWorker]
+
+
+class Hall:
+    """Listens for workers, as long as the context lasts.
+
+    Attributes:
+        seats: The workers at work, by their shards.
+    """
+
+    def __init__(self, host: str, port: int, desk: Desk) -> None:
+        """Prepare to listen.
+
+        Args:
+            host: The address that workers reach. On loopback the line is plain, otherwise TLS.
+            port: 0 for any.
+            desk: Answers them.
+        """
+        self._host, self._port, self._desk = host, port, desk
+        self._ticket, self._fingerprint = secrets.token_urlsafe(16), None
+        self.seats: dict[int, Seat] = {}
+
+    async def open(self, tasks: TaskGroup) -> None:
+        """Listen, until the task group is cancelled.
+
+        Raises:
+            OSError: if that address is none of this machine's, or the port is taken.
+        """
+        secure: Callable[[ByteStream], object] | None = None
+        if not is_loopback(self._host):
+            from bulksubmit.distribute.certificate import (  # noqa: PLC0415 - 30 ms, for few
+                secure_line,
+            )
+
+            self._context, self._fingerprint = secure_line()
+        listener = await anyio.create_tcp_listener(
+            local_host=self._host, local_port=self._port, reuse_port=False
+        )
+        self._port = listener.extra(SocketAttribute.local_port)
+        tasks.start_soon(listener.serve, self._meet)
+
+    def call(self, number: int) -> Call:
+        """What the executor is handed for a shard."""
+        return Call(self._host, self._port, self._ticket, self._fingerprint, number)
+
+    async def tell(self, message: ToWorker) -> None:
+        """Tell all workers."""
+        for seat in [*self.seats.values()]:
+            await tell(seat, message)
+
+    async def close(self) -> None:
+        """Hang up on all workers."""
+        for seat in [*self.seats.values()]:
+            await seat.line.aclose()
+
+    async def _meet(self, stream: AnyByteStream) -> None:
+        line: Line[FromWorker, ToWorker] | None = None
+        try:
+            with anyio.fail_after(HELLO_S):
+                if self._fingerprint is not None:
+                    stream = await TLSStream.wrap(
+                        stream,
+                        server_side=True,
+                        ssl_context=self._context,
+                        standard_compatible=False,
+                    )
+                line = Line[FromWorker, ToWorker](stream, FromWorker)
+                hello = await line.receive()
+        except (LinkLost, OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream):
+            hello = None  # Nobody that we know: a port scan, or a worker that died at once.
+        if line and isinstance(hello, Hello) and hmac.compare_digest(hello.ticket, self._ticket):
+            await self._seat(line, hello.shard)
+        if line:
+            await line.aclose()
+        else:
+            await anyio.aclose_forcefully(stream)
+
+    async def _seat(self, line: Line[FromWorker, ToWorker], number: int) -> None:
+        found = self._desk.orders_for(number)
+        if found is None:
+            seat = Seat(number, 0, line)
+            await tell(seat, Nothing())
+            return
+        generation, orders = found
+        if former := self.seats.pop(number, None):
+            await former.line.aclose()
+        seat = self.seats[number] = Seat(number, generation, line)
+        why = await self._heed(seat, orders)
+        if self.seats.get(number) is seat:
+            del self.seats[number]
+        if why is not None:
+            self._desk.gone(number, generation, why)
+
+    async def _heed(self, seat: Seat, orders: Orders) -> str | None:
+        """Take in its reports, to the last one; returns why that has not come."""
+        try:
+            await seat.line.send(orders)
+            while True:
+                with anyio.fail_after(SILENCE_S):
+                    report = await seat.line.receive()
+                if not isinstance(report, Report):
+                    return "it does not speak as a worker does"
+                if not self._desk.take_in(seat.number, seat.generation, report):
+                    return "another has taken its place"
+                if report.ended:
+                    await tell(seat, Heard())
+                    return None
+        except TimeoutError:
+            return f"nothing was heard of it for {SILENCE_S:g} s"
+        except LinkLost as lost:
+            return str(lost)
+
+
+async def tell(seat: Seat, message: ToWorker) -> None:
+    """Tell one worker; one that is gone will be noticed by whoever listens to it."""
+    try:
+        await seat.line.send(message)
+    except LinkLost:
+        pass
