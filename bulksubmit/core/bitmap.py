@@ -87,6 +87,20 @@ class Bitmap:
             first += length
         return missing
 
+    def part(self, first: int, end: int) -> "Bitmap":
+        """The ordinals from ``first`` on and below ``end``, each less by ``first``.
+
+        Both must be where a block begins.
+        """
+        number, place = divmod(first, BLOCK)
+        behind, end_place = divmod(end, BLOCK)
+        assert place == end_place == 0
+        part = Bitmap()
+        for each, bits in self._blocks.items():
+            if number <= each < behind:
+                part.load(each - number, bytes(bits))
+        return part
+
     def _changing(self, number: int) -> bytearray:
         self.changed.add(number)
         bits = self._blocks.get(number)

@@ -16,7 +16,7 @@ from bulksubmit.producer.remote import RemoteFile, size_of
 from bulksubmit.producer.source import AnySource, Source
 from bulksubmit.producer.spec import STDIN, SourceSpec, is_url
 from bulksubmit.producer.sweeps import SweepSource
-from bulksubmit.producer.template import Template
+from bulksubmit.producer.template import Template, template_of
 
 
 def open_source(source: AnySource, checker: Checker | None = None) -> Source:
@@ -48,15 +48,12 @@ def open_source(source: AnySource, checker: Checker | None = None) -> Source:
 def _open_spec(given: SourceSpec, checker: Checker) -> Source:
     if given.files == (STDIN,):
         stdin = OpenFile(sys.stdin.buffer, name="<stdin>")
-        return _open_stream(stdin, "<stdin>", checker, _template_of(given))
+        return _open_stream(stdin, "<stdin>", checker, template_of(given))
     spec = given.expanded()
     if spec.sweeps:
-        if spec.files:
-            reason = "a sweep is no file's: give either files or --sweep"
-            raise SourceError(spec.label, None, reason)
         name = given.files[0] if given.files else spec.name or "sweep"
         return SweepSource(spec, name=name, checker=checker)
-    template = _template_of(spec)
+    template = template_of(spec)
     # As the user named them, for messages.
     names = {os.path.realpath(name): name for name in given.files}
     files = []
@@ -88,12 +85,6 @@ def _open_stream(
 ) -> Source:
     files = [NamedFile(name, _once(opened), opened.size)]
     return FileSource(files, checker=checker, spec=None, template=template)
-
-
-def _template_of(spec: SourceSpec) -> Template | None:
-    if spec.template is None:
-        return None
-    return Template(spec.template, name=spec.template_name, allow_unused=spec.allow_unused)
 
 
 def _once(opened: Bytes) -> Callable[[], Bytes]:

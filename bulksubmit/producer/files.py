@@ -4,15 +4,18 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from typing import IO
 
-from bulksubmit.core.account import Place
+from bulksubmit.core.account import BEGINNING, Place
+from bulksubmit.core.shard import Shard, Unit
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.errors import SourceError
 from bulksubmit.producer.compressed import begin
 from bulksubmit.producer.forms import parser_for, tells
-from bulksubmit.producer.opening import Bytes
+from bulksubmit.producer.lines import LineParser
+from bulksubmit.producer.opening import Bytes, Stretch
 from bulksubmit.producer.parquet import PARQUET, ParquetRows
 from bulksubmit.producer.parser import Parser
 from bulksubmit.producer.source import Admit, Block, Done
@@ -27,17 +30,50 @@ class NamedFile:
     Attributes:
         name: As the user named it.
         open: Opens it; called when its turn has come.
-        size: If it is known beforehand.
+        size: Of what is read, if it is known beforehand.
+        shard: Which part of it is read; None for all of it.
     """
 
     name: str
     open: Callable[[], Bytes]
     size: int | None = None
+    shard: Shard | None = None
+
+    @property
+    def unit(self) -> Unit:
+        """What the bounds of the part that is read count."""
+        return self.shard.unit if self.shard else Unit.WHOLE
+
+    def opened(self) -> Bytes:
+        """The file; or the bytes that are read, if it is read by bytes."""
+        file = self.open()
+        if self.shard and self.shard.unit is Unit.BYTES:
+            return Stretch(file, begin=self.shard.begin, end=self.shard.end, name=self.name)
+        return file
+
+    def begin(self) -> Place:
+        """Where reading begins if the file stands alone: its ordinals count what is read of it."""
+        match self.shard:
+            case None:
+                return BEGINNING
+            case Shard(unit=Unit.BYTES, begin=offset, line=line, file=file):
+                return Place(0, offset, line or 1, file)
+            case Shard(unit=Unit.GROUPS, line=line, file=file):
+                assert line
+                return Place(0, line - 1, line, file)
+            case Shard(file=file):
+                return Place(0, 0, 1, file)
 
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A file whose turn has come: where its items begin, and how they are found."""
+    """A file whose turn has come: where its items begin, and how they are found.
+
+    Attributes:
+        first: The ordinal of its first item, read or not.
+        name: As for messages.
+        form: See Parser.
+    """
 
     first: int
     name: str
@@ -58,7 +94,7 @@ class FileSource:
         """Read files.
 
         Args:
-            files: At least one.
+            files: At least one; only one if it is a shard.
             checker: Says what is a task.
             spec: How they are opened again, if they can be.
             template: What their rows fill; None for files of tasks.
@@ -86,7 +122,7 @@ class FileSource:
             raise error.args[0] from None
 
     async def _read(self, admit: Admit, done: Done | None) -> None:
-        place = Place(0, 0, 1)
+        place = self._files[0].begin()
         for number, file in enumerate(self._files):
             if number:  # Where the file begins is known to a resume even if nothing of it was read.
                 place = Place(place.ordinal, 0, 1, number)
@@ -97,7 +133,8 @@ class FileSource:
             else:
                 place = await self._read_file(file, place, admit, done)
             self._read_before += file.size or 0
-        if not place.ordinal:
+        # A shard may well hold none: others do.
+        if not place.ordinal and not self._files[0].shard:
             reason = "holds no task; one JSON object a line is read, with an id and a commandLine"
             if self._template:
                 reason = "holds no row"
@@ -106,22 +143,16 @@ class FileSource:
     async def _read_file(
         self, file: NamedFile, at: Place, admit: Admit, done: Done | None
     ) -> Place:
-        with closing(file.open()) as raw:
-            self._open = raw
+        with closing(file.opened()) as opened:
+            self._open = opened
             try:
-                opened, head = await begin(raw, file.name)
-                while not tells(head, rows=self._template is not None):
-                    if not (more := await opened.read()):
-                        break
-                    head += more
-                if self._template and head.startswith(PARQUET):
-                    self._begun.append(_Begun(at.ordinal, file.name, "row"))
-                    rows = ParquetRows(opened, file.name, self._template, self.checker)
-                    end = await rows.read(at, admit, done)
-                else:
-                    end = await self._parse(
-                        opened, head, name=file.name, at=at, admit=admit, done=done
-                    )
+                match file.unit:
+                    case Unit.BYTES:
+                        end = await self._read_lines(opened, file.name, at, admit, done)
+                    case Unit.GROUPS:
+                        end = await self._read_rows(opened, file, at, admit, done)
+                    case _:
+                        end = await self._read_whole(opened, file, at, admit, done)
                 await opened.check_unchanged()
             except OSError as error:
                 reason = f"cannot be read: {error.strerror or error}"
@@ -130,12 +161,44 @@ class FileSource:
                 self._open = None
         return end
 
-    async def _parse(
-        self, opened: Bytes, head: bytes, *, name: str, at: Place, admit: Admit, done: Done | None
+    async def _read_lines(
+        self, opened: Bytes, name: str, at: Place, admit: Admit, done: Done | None
     ) -> Place:
+        """Read what is known to be lines: the first one in the middle of a file tells nothing."""
+
+        def parser_at(place: Place) -> Parser:
+            settled = done.settled if done else None
+            return LineParser(name, at=place, checker=self.checker, settled=settled)
+
+        head = await opened.read()
+        return await self._parse(opened, head, parser_at, name=name, at=at, admit=admit, done=done)
+
+    async def _read_rows(
+        self, opened: Bytes, file: NamedFile, at: Place, admit: Admit, done: Done | None
+    ) -> Place:
+        assert self._template
+        self._begun.append(_Begun(at.ordinal - at.offset, file.name, "row"))
+        rows = ParquetRows(opened, file.name, self._template, self.checker)
+        if file.shard and file.unit is Unit.GROUPS:
+            groups = slice(file.shard.begin, file.shard.end)
+            return await rows.read(at, admit, done, groups=groups)
+        return await rows.read(at, admit, done)
+
+    async def _read_whole(
+        self, raw: Bytes, file: NamedFile, at: Place, admit: Admit, done: Done | None
+    ) -> Place:
+        """Read a file from its beginning on: that tells its form."""
+        opened, head = await begin(raw, file.name)
+        while not tells(head, rows=self._template is not None):
+            if not (more := await opened.read()):
+                break
+            head += more
+        if self._template and head.startswith(PARQUET):
+            return await self._read_rows(opened, file, at, admit, done)
+
         def parser_at(place: Place) -> Parser:
             return parser_for(
-                name,
+                file.name,
                 head,
                 first=at.ordinal,
                 at=place,
@@ -144,6 +207,21 @@ class FileSource:
                 template=self._template,
             )
 
+        return await self._parse(
+            opened, head, parser_at, name=file.name, at=at, admit=admit, done=done
+        )
+
+    async def _parse(
+        self,
+        opened: Bytes,
+        head: bytes,
+        parser_at: Callable[[Place], Parser],
+        *,
+        name: str,
+        at: Place,
+        admit: Admit,
+        done: Done | None,
+    ) -> Place:
         parser = parser_at(at)
         self._begun.append(_Begun(at.ordinal, name, parser.form))
         data = head
@@ -161,7 +239,10 @@ class FileSource:
     async def copy(self, to: IO[bytes]) -> None:
         """See Source."""
         for file in self._files:
-            with closing(file.open()) as opened:
+            if file.unit is Unit.GROUPS:  # No file by themselves; a task a line.
+                await self.read(partial(_write, to))
+                continue
+            with closing(file.opened()) as opened:
                 while data := await opened.read():
                     to.write(data)
 
@@ -202,6 +283,10 @@ def _guarded(admit: Admit) -> Admit:
     return guarded
 
 
+async def _write(to: IO[bytes], block: Block) -> None:
+    to.writelines(item.body + b"\n" for item in block.items)
+
+
 def _wholly_done(begin: Place, done: Done) -> Place | None:
     """The place at which a file ends whose every item is settled, if that is known."""
     end = done.first_after(begin.file)
@@ -214,7 +299,7 @@ async def _read_again(
     opened: Bytes, begin: Place, parser_at: Callable[[Place], Parser], admit: Admit, done: Done
 ) -> Parser:
     """Read what is not settled up to the last known place, and go on from there."""
-    known = [place for place in done.places_in(begin.file) if place.offset]
+    known = [place for place in done.places_in(begin.file) if place.offset > begin.offset]
     places = [begin, *known]
     for place, end in pairwise(places):
         if done.settled.missing(place.ordinal, end.ordinal):

@@ -108,6 +108,58 @@ class OpenFile:
             self._file.close()
 
 
+class Stretch:
+    """See Bytes: a part of an open file. Offsets are the file's; size and position are its own."""
+
+    seeks = True
+
+    def __init__(self, file: Bytes, *, begin: int, end: int, name: str) -> None:
+        """Read a part of a file.
+
+        Args:
+            file: Must seek.
+            begin: The offset of its first byte.
+            end: The offset behind its last one.
+            name: Of the file, for messages.
+        """
+        assert file.seeks
+        self.name = name
+        self.size: int | None = end - begin
+        self.position = 0
+        self._file, self._begin, self._end = file, begin, end
+
+    async def read(self) -> bytes:
+        """See Bytes.
+
+        Raises:
+            SourceError: if the file ends before the part does.
+        """
+        offset = self._begin + self.position
+        data = await self.read_part(offset, min(BLOCK_BYTES, self._end - offset))
+        if not data and offset < self._end:
+            reason = f"ends at byte {offset:,}, and went on to byte {self._end:,} when it was cut"
+            raise SourceError(self.name, None, reason)
+        return data
+
+    async def read_part(self, offset: int, length: int) -> bytes:
+        """See Bytes."""
+        data = await self._file.read_part(offset, length) if length else b""
+        self.position = offset + len(data) - self._begin
+        return data
+
+    def read_at(self, offset: int, length: int) -> bytes:
+        """See Bytes."""
+        return self._file.read_at(offset, min(length, self._end - offset))
+
+    async def check_unchanged(self) -> None:
+        """See Bytes."""
+        await self._file.check_unchanged()
+
+    def close(self) -> None:
+        """See Bytes."""
+        self._file.close()
+
+
 def open_file(path: str) -> OpenFile:
     """The file at a path.
 

@@ -24,6 +24,7 @@ from bulksubmit.producer.source import Admit, Block, Done
 from bulksubmit.producer.template import Filler, Template
 
 PARQUET = b"PAR1"  # How such a file begins, and ends.
+_ALL = slice(None)
 BUFFER_BYTES = 1024 * 1024  # Read of a column at once, however large its part of a row group is.
 
 
@@ -68,25 +69,28 @@ class ParquetRows:
         self._opened, self._name = opened, name
         self._template, self._checker = template, checker
 
-    async def read(self, at: Place, admit: Admit, done: Done | None) -> Place:
+    async def read(
+        self, at: Place, admit: Admit, done: Done | None, *, groups: slice = _ALL
+    ) -> Place:
         """Hand every row to ``admit``, in order; see Source.
 
         Args:
-            at: Where the file begins.
-            admit: Takes rows in, as tasks. The offset of their places counts rows, and so do the
-                lines, from 1.
+            at: Where the rows begin. The offset of places counts rows of the file from 0, and so
+                do lines, from 1.
+            admit: Takes rows in, as tasks.
             done: What is to be left out.
+            groups: Which row groups are read.
 
         Returns:
-            Where the file ends.
+            Where they end.
 
         Raises:
             SourceError: if it is damaged, its columns do not fit the template, or pyarrow is
                 not installed.
         """
         rows = await to_thread.run_sync(_Rows, self._opened, self._name, self._template)
-        place, size = Place(at.ordinal, 0, 1, at.file), self._opened.size or 0
-        for number, count in enumerate(rows.groups):
+        place, size = at, self._opened.size or 0
+        for number, count in [*enumerate(rows.groups)][groups]:
             if done and not done.settled.missing(place.ordinal, place.ordinal + count):
                 place = _later(place, count)
                 continue
@@ -94,7 +98,7 @@ class ParquetRows:
             while batch := await to_thread.run_sync(next, batches, None):
                 place = _later(place, batch.rows)
                 await admit(self._block(rows.filler, batch, place, done))
-                self._opened.position = size * place.offset // rows.total
+                self._opened.position = size * (place.ordinal - at.ordinal) // rows.total
         await admit(Block([], place))
         return place
 
@@ -126,6 +130,15 @@ class ParquetRows:
             after=after,
             known_invalid=invalid,
         )
+
+
+def row_groups(opened: Bytes, name: str, template: Template) -> list[int]:
+    """How many rows each row group of an open file has; waits for its index.
+
+    Raises:
+        SourceError: as ParquetRows does.
+    """
+    return _Rows(opened, name, template).groups
 
 
 class _Rows:

@@ -96,6 +96,23 @@ def look_at(
         return size, _changed(info), [bytes(sample) for sample in samples]
 
 
+def read_ranges(url: str, ranges: Sequence[tuple[int, int]]) -> list[bytes]:
+    """Bytes from several places of a file, at once where its server takes it.
+
+    Args:
+        url: Of the file.
+        ranges: The offset of the first byte of each, and that behind its last one.
+
+    Raises:
+        SourceError: if they cannot be read.
+    """
+    with _told(url):
+        system, path = _at(url)
+        begins, ends = [begin for begin, _ in ranges], [end for _, end in ranges]
+        found = system.cat_ranges([path] * len(ranges), begins, ends, on_error="raise")
+        return [bytes(each) for each in found]
+
+
 class RemoteFile:
     """See Bytes. It is opened when it is first read, on a thread, since that may take a while."""
 

@@ -159,19 +159,26 @@ class SweepSource:
     bytes_total: int | None = None
     bytes_read = 0
 
-    def __init__(self, spec: SourceSpec, *, name: str, checker: Checker) -> None:
+    def __init__(
+        self, spec: SourceSpec, *, name: str, checker: Checker, tasks: range | None = None
+    ) -> None:
         """Look at a sweep.
 
         Args:
             spec: With a template and at least one parameter.
             name: For messages.
             checker: Says what is a task.
+            tasks: Which of its tasks are read, the first being task 0; None for all. Ordinals
+                count those that are read; lines, from 1, count them all.
 
         Raises:
             SourceError: if it is no sweep.
         """
         self.name, self.checker = name, checker
         self.spec: SourceSpec | None = spec
+        if spec.files:
+            reason = "a sweep is no file's: give either files or --sweep"
+            raise SourceError(spec.label, None, reason)
         if spec.template is None:
             reason = "gives parameters and no task; name a template by --template"
             raise SourceError(name, None, reason)
@@ -190,6 +197,7 @@ class SweepSource:
         self._filler = template.on(names, of="the sweep", noun="parameter")
         counts = [len(parameter.values) for parameter in parameters]
         self.tasks_total = prod(counts)
+        self._tasks = range(self.tasks_total) if tasks is None else tasks
         self._figures = [
             _Figure(parameter, prod(counts[number + 1 :]))
             for number, parameter in enumerate(parameters)
@@ -212,38 +220,42 @@ class SweepSource:
 
     def where(self, ordinal: int, line: int) -> str:  # noqa: ARG002 - as Source has it
         """See Source."""
+        task = self._tasks.start + ordinal
         values = ", ".join(
-            f"{figure.parameter.name}={_short(figure.column(ordinal, ordinal + 1)[0])}"
+            f"{figure.parameter.name}={_short(figure.column(task, task + 1)[0])}"
             for figure in self._figures
         )
-        return f"{self.name}: task {ordinal + 1} ({values})"
+        return f"{self.name}: task {task + 1} ({values})"
 
     def close(self) -> None:
         """See Source: nothing is open."""
 
     def _blocks(self, done: Done | None) -> Iterator[Block]:
-        size = self._filler.rows_max
-        for first in range(0, self.tasks_total, size):
-            end = min(first + size, self.tasks_total)
+        size, count = self._filler.rows_max, len(self._tasks)
+        for first in range(0, count, size):
+            end = min(first + size, count)
             if done is None:
                 yield self._block(range(first, end), first, end)
             elif done.settled.missing(first, end):
                 left = [ordinal for ordinal in range(first, end) if ordinal not in done.settled]
                 yield self._block(left, first, end)
-            elif end == self.tasks_total:
+            elif end == count:
                 yield self._block([], end, end)
 
     def _block(self, ordinals: Sequence[int], first: int, end: int) -> Block:
-        by_name = {each.parameter.name: each.column(first, end) for each in self._figures}
+        before = self._tasks.start
+        by_name = {
+            each.parameter.name: each.column(before + first, before + end) for each in self._figures
+        }
         columns = [by_name[name] for name in self._filler.names]
         if len(ordinals) < end - first:
             columns = [[column[at - first] for at in ordinals] for column in columns]
         return to_sparse_block(
             self._filler.fill(columns, len(ordinals)),
-            [ordinal + 1 for ordinal in ordinals],
+            [before + ordinal + 1 for ordinal in ordinals],
             ordinals,
             checker=self.checker,
-            after=Place(end, end, end + 1),
+            after=Place(end, before + end, before + end + 1),
         )
 
 

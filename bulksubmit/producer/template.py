@@ -19,6 +19,7 @@ from bulksubmit.core.taskfields import kind_at
 from bulksubmit.core.taskterms import FieldKind
 from bulksubmit.errors import SourceError
 from bulksubmit.producer.opening import BLOCK_BYTES
+from bulksubmit.producer.spec import SourceSpec
 
 BRACES = "write {{ and }} where braces are meant"
 # So that a block of rows takes about what a block of a file takes, however long the template is.
@@ -223,6 +224,17 @@ class Template:
         meant = f"; did you mean {{{folded[near[0]]}}}?" if near else "."
         reason = f"{path}: {{{name}}} is no {noun} of {of}{meant} Its {noun}s: {shown}; {BRACES}"
         return SourceError(self.name, None, reason)
+
+
+def template_of(spec: SourceSpec) -> Template | None:
+    """What the rows of a source's files fill; None if its files hold tasks.
+
+    Raises:
+        SourceError: if it is no task with placeholders.
+    """
+    if spec.template is None:
+        return None
+    return Template(spec.template, name=spec.template_name, allow_unused=spec.allow_unused)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,26 @@ def test_blocks_come_back(ranges: list[list[int]]) -> None:
     assert all(loaded.block(number) == bitmap.block(number) for number in range(4))
 
 
+@given(ranges=st.lists(RANGES, max_size=5), ones=st.lists(ORDINALS), bounds=RANGES)
+def test_a_part_counts_from_its_beginning(
+    ranges: list[list[int]], ones: list[int], bounds: list[int]
+) -> None:
+    """It holds what lies between two blocks' beginnings, and is a set of its own."""
+    bitmap = Bitmap()
+    for first, end in ranges:
+        bitmap.add_range(first, end)
+    first, end = (BLOCK * (each // BLOCK) for each in bounds)
+
+    part = bitmap.part(first, end)
+
+    assert len(part) == end - first - bitmap.missing(first, end)
+    for one in ones:
+        assert (one in part) == (one + first in bitmap and one + first < end)
+    count = len(bitmap)
+    part.add_range(0, BLOCK)
+    assert len(bitmap) == count
+
+
 def test_an_empty_one() -> None:
     """It holds nothing, and all is missing."""
     bitmap = Bitmap()
