@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
-from bulksubmit.consumer import Outcomes, running
+from bulksubmit.consumer import Outcomes, Work, running
 from bulksubmit.core.events import Event, Noted, Observer
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.core.taskspec import explain_id
 from bulksubmit.errors import JournalMismatch, SettingsError
+from bulksubmit.journal import Journal
 from bulksubmit.loop import loop_runs, run_async
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source
@@ -30,6 +31,8 @@ from bulksubmit.submission import Submission
 if TYPE_CHECKING:
     from azure.core.credentials_async import AsyncSupportsTokenInfo, AsyncTokenCredential
 
+    from bulksubmit.distribute.crew import AnyExecutor, Crew
+
 AnyCredential: TypeAlias = "SharedKey | EntraToken | AsyncTokenCredential | AsyncSupportsTokenInfo"
 
 # The file below the run's folder that holds a copy of a pipe or an iterable.
@@ -45,6 +48,7 @@ async def stream(
     credential: AnyCredential,
     settings: Settings | None = None,
     observer: Observer | None = None,
+    executor: "AnyExecutor | None" = None,
 ) -> AsyncIterator[Outcomes]:
     """Submit every task of a source to a job, and hand out each outcome as it settles.
 
@@ -60,6 +64,11 @@ async def stream(
         settings: How it should go.
         observer: Told of each request and more, as it happens. What it raises, which it should
             not, ends the run.
+        executor: Workers that share the work: a number of processes of this machine, a Dask
+            client, an executor shaped like those of ``concurrent.futures``, or a
+            ``bulksubmit.distribute.Crew``. None for this process alone. The source must be one
+            that they can open too. Then only tasks that were rejected or abandoned are handed
+            out; the others are counted.
 
     Raises:
         SettingsError: if the settings are out of their bounds.
@@ -72,6 +81,7 @@ async def stream(
     if reason := explain_id(job_id):  # A job's ID has the form of a task's.
         raise SettingsError(f"the job's {reason}")
     settings = settings or Settings()
+    prover, crew = as_credential(credential), None
     run_id, origin = new_run_id(), parse_endpoint(endpoint)
     checker = Checker(allow_unknown=settings.allow_unknown)
     with ExitStack() as opened:
@@ -84,6 +94,8 @@ async def stream(
             asked = source if isinstance(source, SourceSpec) else SourceSpec()
             copied = replace(asked, files=(copy,))
             tasks = opened.enter_context(closing(open_source(copied, checker)))
+        if executor is not None:
+            crew = _crew(executor, prover, tasks)
         work = begin(
             tasks,
             run_id=run_id,
@@ -91,15 +103,17 @@ async def stream(
             endpoint=origin,
             on_unfinished=settings.on_unfinished,
             clock=anyio.current_time,
+            plan=crew.plan if crew else None,
         )
         async with _work(
             work,
             tasks,
             origin=origin,
             job_id=job_id,
-            credential=credential,
+            credential=prover,
             settings=settings,
             observer=observer,
+            crew=crew,
         ) as outcomes:
             yield outcomes
 
@@ -112,6 +126,7 @@ async def resume(
     endpoint: str | None = None,
     settings: Settings | None = None,
     observer: Observer | None = None,
+    executor: "AnyExecutor | None" = None,
 ) -> AsyncIterator[Outcomes]:
     """Go on with a run of this machine: hands out the outcomes that are still to come.
 
@@ -123,6 +138,8 @@ async def resume(
         endpoint: The account's, if it is to be checked; None for the run's own.
         settings: As in stream().
         observer: As in stream().
+        executor: As in submit(), of a run that was begun with one; None for as many processes of
+            this machine as it has cores.
 
     Raises:
         JournalMismatch: if the source or the account is not what it was.
@@ -141,15 +158,18 @@ async def resume(
     settings = settings or Settings()
     checker = Checker(allow_unknown=settings.allow_unknown)
     with closing(open_source(source, checker)) as tasks:
+        prover = as_credential(credential)
+        crew = None if executor is None else _crew(executor, prover, tasks)
         work = go_on(str(found["run_id"]), tasks, clock=anyio.current_time)
         async with _work(
             work,
             tasks,
             origin=origin,
             job_id=str(found["job"]),
-            credential=credential,
+            credential=prover,
             settings=settings,
             observer=observer,
+            crew=crew,
         ) as outcomes:
             yield outcomes
 
@@ -161,9 +181,10 @@ async def _work(
     *,
     origin: str,
     job_id: str,
-    credential: AnyCredential,
+    credential: SharedKey | EntraToken,
     settings: Settings,
     observer: Observer | None,
+    crew: "Crew | None",
 ) -> AsyncIterator[Outcomes]:
     """Wire a run that has begun to the service, and let it run."""
     with closing(work.journal):
@@ -172,24 +193,72 @@ async def _work(
         transport = Transport(
             origin,
             job_id,
-            as_credential(credential),
+            credential,
             server_timeout_s=settings.server_timeout_s,
             observer=tell,
             api_version=settings.api_version,
         )
-        submission = Submission(
-            source,
-            transport,
-            work=work,
-            job_id=job_id,
-            settings=settings,
-            observer=tell,
-            tally=tally,
-            random=Random(),  # noqa: S311 - jitter, no secrets
-        )
+        random = Random()  # noqa: S311 - jitter, no secrets
+        submission: Work
+        if sharded := _sharded(work, crew):
+            from bulksubmit.distribute.coordinator import (  # noqa: PLC0415 - for few
+                Coordinator,
+            )
+            from bulksubmit.distribute.crew import default_crew  # noqa: PLC0415 - likewise
+
+            submission = Coordinator(
+                source,
+                transport,
+                crew or default_crew(credential),
+                work=work,
+                journal=sharded,
+                job_id=job_id,
+                endpoint=origin,
+                account=credential.account_name if isinstance(credential, SharedKey) else None,
+                settings=settings,
+                observer=tell,
+                relay=tell.relay if observer else None,
+                tally=tally,
+                random=random,
+            )
+        else:
+            submission = Submission(
+                source,
+                transport,
+                work=work,
+                job_id=job_id,
+                settings=settings,
+                observer=tell,
+                tally=tally,
+                random=random,
+            )
         tell.stop = submission.stop
         async with transport, running(submission) as outcomes:
             yield outcomes
+
+
+def _crew(executor: "AnyExecutor", credential: SharedKey | EntraToken, source: Source) -> "Crew":
+    """Who does the work, of a source that others can open too."""
+    from bulksubmit.distribute.crew import crew_of  # noqa: PLC0415 - for few
+
+    if source.spec is None:
+        reason = "cannot be read by several workers: give a file, or keep a copy by spool (--spool)"
+        raise SettingsError(f"{source.name} {reason}")
+    return crew_of(executor, credential)
+
+
+def _sharded(work: Run, crew: "Crew | None") -> Journal | None:
+    """The journal of a run that is done by several workers; None of one that is not.
+
+    Raises:
+        SettingsError: if there are workers, and nothing for them.
+    """
+    if isinstance(work.journal, Journal) and work.journal.ledger:
+        return work.journal
+    if crew:
+        reason = "was begun by one process, and is gone on with by one: leave out the workers"
+        raise SettingsError(f"run {work.run_id} {reason}")
+    return None
 
 
 async def submit(
@@ -200,6 +269,7 @@ async def submit(
     credential: AnyCredential,
     settings: Settings | None = None,
     observer: Observer | None = None,
+    executor: "AnyExecutor | None" = None,
 ) -> Report:
     """Submit every task of a source to a job.
 
@@ -219,6 +289,7 @@ async def submit(
         credential=credential,
         settings=settings,
         observer=observer,
+        executor=executor,
     ) as outcomes:
         await outcomes.drain()
     return outcomes.report
@@ -232,6 +303,7 @@ def submit_sync(
     credential: AnyCredential,
     settings: Settings | None = None,
     observer: Observer | None = None,
+    executor: "AnyExecutor | None" = None,
 ) -> Report:
     """Submit every task of a source to a job, from a program that has no event loop.
 
@@ -259,6 +331,7 @@ def submit_sync(
             credential=credential,
             settings=settings,
             observer=observer,
+            executor=executor,
         ) as outcomes:
             begun = outcomes.run
             await outcomes.drain()
@@ -285,6 +358,10 @@ class _Telling:
 
     def __call__(self, event: Event, /) -> None:
         self._tally(event)
+        self.relay(event)
+
+    def relay(self, event: Event, /) -> None:
+        """Tell the user's observer alone."""
         if self._observer is None:
             return
         try:

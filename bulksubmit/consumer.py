@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, closing
+from typing import Protocol
 
 import anyio
 
@@ -11,7 +12,40 @@ from bulksubmit.errors import NotConverged
 from bulksubmit.observe.progress import Progress
 from bulksubmit.observe.report import Report
 from bulksubmit.runs import Run
-from bulksubmit.submission import Submission
+
+
+class Work(Protocol):
+    """A run that is going on: a Submission, or the Coordinator of a sharded one."""
+
+    @property
+    def work(self) -> Run:
+        """The run, and where its files are."""
+
+    @property
+    def report(self) -> Report:
+        """The account up to now, or the final one."""
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+
+    async def run(self) -> None:
+        """To its end."""
+
+    async def next_outcomes(self) -> list[Outcome]:
+        """The next outcomes; none at the end, or the reason of it is raised."""
+
+    def stop(self, error: Exception) -> None:
+        """Send nothing more, take in the answers in flight, and end with this error."""
+
+    def cut(self) -> None:
+        """After stop(): do not wait for the answers in flight, either."""
+
+    def leave(self) -> None:
+        """Nobody takes outcomes in any more."""
+
+    def close(self) -> None:
+        """run() has ended, or was never begun."""
 
 
 class Outcomes:
@@ -22,7 +56,7 @@ class Outcomes:
     Tasks flow only while someone takes them in: a slow consumer slows the run.
     """
 
-    def __init__(self, submission: Submission) -> None:
+    def __init__(self, submission: Work) -> None:
         self._submission = submission
         self._ready: deque[Outcome] = deque()
 
@@ -66,7 +100,7 @@ class Outcomes:
 
 
 @asynccontextmanager
-async def running(submission: Submission) -> AsyncIterator[Outcomes]:
+async def running(submission: Work) -> AsyncIterator[Outcomes]:
     """The outcomes of a submission that runs as long as the context lasts.
 
     Whoever leaves early, be it by an exception or by being cancelled, waits for the answers in

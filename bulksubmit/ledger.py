@@ -87,7 +87,7 @@ def _row(state: ShardState) -> tuple[object, ...]:
     shard = state.shard
     bounds = (shard.number, shard.file, shard.unit.value, shard.begin, shard.end, shard.bytes)
     values = (*bounds, shard.line, state.lines, state.doubt_below)
-    row = (*values, *state.counts.numbers.values())
+    row = (*values, *map(int, state.counts.numbers.values()))
     return (*row, digest(*row))
 
 
@@ -119,7 +119,7 @@ class Ledger:
         return self.states[number]
 
     def wait(self, outcome: Outcome) -> None:
-        """A rejected or abandoned task waits until its line is known; its own is counted from the shard's."""
+        """A rejected or abandoned task waits for its line; the one it has is its shard's."""
         self._keep(outcome)
         self._new.append(outcome)
 

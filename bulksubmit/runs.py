@@ -19,6 +19,7 @@ from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.history import Life, Sample
 from bulksubmit.core.model import Attempt, Outcome
+from bulksubmit.core.shard import Shard
 from bulksubmit.database import LOCK, is_locked, translated
 from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
 from bulksubmit.journal import Journal, NoJournal
@@ -27,6 +28,16 @@ from bulksubmit.producer.spec import SourceSpec, change_of, fingerprints
 from bulksubmit.record import FILE, Identity, Look, look
 
 _NAME = re.compile(r"[0-9a-f-]+")
+
+
+class Histories(Protocol):
+    """Keeps how a run goes; see History."""
+
+    def begin(self, life: Life) -> None:
+        """See History."""
+
+    def add(self, sample: Sample) -> None:
+        """See History."""
 
 
 class Keeper(Protocol):
@@ -39,31 +50,46 @@ class Keeper(Protocol):
     wrote_s: float
 
     @property
-    def path(self) -> Path | None: ...
-    @property
-    def settled(self) -> Bitmap: ...
-    @property
-    def places(self) -> Sequence[Place]: ...
-    @property
-    def history(self) -> Histories: ...
+    def path(self) -> Path | None:
+        """See Journal."""
 
-    def will_send(self, attempt: Attempt) -> None: ...
+    @property
+    def settled(self) -> Bitmap:
+        """See Journal."""
+
+    @property
+    def places(self) -> Sequence[Place]:
+        """See Journal."""
+
+    @property
+    def history(self) -> Histories:
+        """See Journal."""
+
+    def will_send(self, attempt: Attempt) -> None:
+        """See Journal."""
+
     def record(
         self, outcomes: Sequence[Outcome], others: Sequence[Outcome], *, in_order: bool
-    ) -> None: ...
-    def place(self, place: Place) -> None: ...
-    def commit_if_due(self, counts: Counts) -> None: ...
-    def commit(self, counts: Counts) -> None: ...
-    def hold(self, former: str | None) -> None: ...
-    def end(self, ended: str) -> None: ...
-    def close(self) -> None: ...
+    ) -> None:
+        """See Journal."""
 
+    def place(self, place: Place) -> None:
+        """See Journal."""
 
-class Histories(Protocol):
-    """Keeps how a run goes; see History."""
+    def commit_if_due(self, counts: Counts) -> None:
+        """See Journal."""
 
-    def begin(self, life: Life) -> None: ...
-    def add(self, sample: Sample) -> None: ...
+    def commit(self, counts: Counts) -> None:
+        """See Journal."""
+
+    def hold(self, former: str | None) -> None:
+        """See Journal."""
+
+    def end(self, ended: str) -> None:
+        """See Journal."""
+
+    def close(self) -> None:
+        """See Journal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,10 +194,20 @@ def begin(
     endpoint: str,
     on_unfinished: Literal["stop", "resume", "new"],
     clock: Callable[[], float],
+    plan: Callable[[SourceSpec], Sequence[Shard]] | None = None,
 ) -> Run:
     """Begin a run, on disk before anything is sent, or go on with an unfinished one.
 
     A source that cannot be opened a second time has a run without a journal.
+
+    Args:
+        source: Opened.
+        run_id: Of a new run.
+        job_id: The Batch job.
+        endpoint: The account's.
+        on_unfinished: See Settings.
+        clock: The time in seconds, from any start.
+        plan: Cuts the source of a new run into shards; None for a run of one process.
 
     Raises:
         UnfinishedRun: if there is one of this source and job, and neither way on was chosen.
@@ -204,7 +240,7 @@ def begin(
         begun_at=now_utc(),
         version=version("bulksubmit"),
     )
-    journal = Journal.begin(folder, identity, clock)
+    journal = Journal.begin(folder, identity, clock, plan(spec) if plan else ())
     if earlier and not earlier.in_use:
         _take_over(journal, earlier, clock)
     return Run(run_id, folder, journal, note=note)

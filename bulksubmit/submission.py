@@ -62,18 +62,15 @@ class Service(Jobs, Patcher, Lister, Protocol):
 
 
 class Rows(Protocol):
-    """Where rejected tasks are written, and all outcomes if that is wanted.
-
-    Attributes:
-        wrote_s: How long was spent on writing, up to now.
-    """
+    """Where rejected tasks are written, and all outcomes if that is wanted."""
 
     @property
     def rejects_path(self) -> str | None:
         """The rejects file, if it was made."""
 
     @property
-    def wrote_s(self) -> float: ...
+    def wrote_s(self) -> float:
+        """How long was spent on writing, up to now."""
 
     def record(self, outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> None:
         """Write what belongs there; ``others`` are those that are not ADDED."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 import anyio
 import click
@@ -26,6 +26,9 @@ from bulksubmit.producer.source import AnySource
 from bulksubmit.runs import Kept, Run
 from bulksubmit.service.auth import EntraToken, SharedKey
 from bulksubmit.settings import Settings
+
+if TYPE_CHECKING:
+    from bulksubmit.distribute.crew import Crew
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +67,14 @@ class Output:
     lasting: bool = True
 
 
-async def flood(source: AnySource, target: Target, settings: Settings, output: Output) -> Report:
-    """Run a submission to its end, whatever end that is.
+async def flood(
+    source: AnySource,
+    target: Target,
+    settings: Settings,
+    output: Output,
+    crew: "Crew | None" = None,
+) -> Report:
+    """Run a submission to its end, whatever end that is; by a crew of workers, if there is one.
 
     Returns:
         The final account, with its exit code.
@@ -79,13 +88,16 @@ async def flood(source: AnySource, target: Target, settings: Settings, output: O
             credential=target.credential,
             settings=settings,
             observer=observer,
+            executor=crew,
         )
 
-    return await _run(begin, output, target)
+    return await _run(begin, output, target, crew)
 
 
-async def flood_on(run: Kept, target: Target, settings: Settings, output: Output) -> Report:
-    """Go on with a run, to its end.
+async def flood_on(
+    run: Kept, target: Target, settings: Settings, output: Output, crew: "Crew | None" = None
+) -> Report:
+    """Go on with a run, to its end; by a crew of workers, if it was begun with one.
 
     Returns:
         The final account of the whole run, with its exit code.
@@ -98,21 +110,25 @@ async def flood_on(run: Kept, target: Target, settings: Settings, output: Output
             credential=target.credential,
             settings=settings,
             observer=observer,
+            executor=crew,
         )
 
-    return await _run(begin, output, target)
+    return await _run(begin, output, target, crew)
 
 
 async def _run(
     begin: Callable[[Observer], AbstractAsyncContextManager[Outcomes]],
     output: Output,
     target: Target,
+    crew: "Crew | None",
 ) -> Report:
     screen = Screen(sys.stderr, quiet=output.quiet, show=output.progress)
     signals = Signals(screen)
     outcomes: Outcomes | None = None
     error: Exception | None = None
     with ExitStack() as closing:
+        if crew:  # If it did not come to be used.
+            closing.callback(crew.close)
         try:
             async with signals.heeded(), begin(observer_of(screen, output, closing)) as outcomes:
                 signals.outcomes = outcomes

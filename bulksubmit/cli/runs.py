@@ -12,6 +12,7 @@ from bulksubmit.cli.command import Command, Group
 from bulksubmit.cli.flags import EXIT_CODES, Flags, run_flags
 from bulksubmit.cli.options import FILE, action, complete_run, output_json, settings_flags
 from bulksubmit.cli.said import fail, tell
+from bulksubmit.cli.scale import Scale, worker_flags
 from bulksubmit.errors import BulkSubmitError
 
 _RUN = """\b
@@ -90,6 +91,7 @@ Environment:
     ),
 )
 @_run
+@worker_flags
 @run_flags
 @settings_flags
 def resume(*, run: str, **flags: Any) -> None:
@@ -102,20 +104,22 @@ def resume(*, run: str, **flags: Any) -> None:
     )
     from bulksubmit.runs import find  # noqa: PLC0415 - likewise
 
-    given = Flags(**flags)
+    scale, given = Scale.of(flags), Flags(**flags)
     job_id = ""
     try:
+        scale.check()
         found = find(run)
         job_id, settings = (
             str(found.values["job"]),
             given.settings(sources=found.spec.files),
         )
         target = given.target(job_id, endpoint=str(found.values["endpoint"]))
+        crew = scale.crew(target.credential)
     except BulkSubmitError as error:
         tell(error)
         report = ended(nothing_begun(job_id), error)
     else:
-        report = run_async(flood_on, found, target, settings, given.shown)
+        report = run_async(flood_on, found, target, settings, given.shown, crew)
     print_report(report, given.shown)
     sys.exit(report.exit_code)
 

@@ -13,6 +13,7 @@ from bulksubmit.cli.flags import EXIT_CODES, Flags, run_flags
 from bulksubmit.cli.inputs import SOURCE_HELP, source_arguments, source_spec
 from bulksubmit.cli.options import SENT, action, option, settings_flags
 from bulksubmit.cli.said import tell
+from bulksubmit.cli.scale import Scale, worker_flags
 from bulksubmit.errors import BulkSubmitError
 
 _EPILOG = f"""{SOURCE_HELP}
@@ -66,6 +67,7 @@ Examples:
     is_flag=True,
     help="Do all but send: read, check, sign in, look at the job.",
 )
+@worker_flags
 @run_flags
 @settings_flags
 def submit(
@@ -94,8 +96,9 @@ def submit(
     )
     from bulksubmit.cli.rehearsal import rehearse  # noqa: PLC0415 - likewise
 
-    given = Flags(**flags)
+    scale, given = Scale.of(flags), Flags(**flags)
     try:
+        scale.check()
         spec = source_spec(
             sources,
             template=template,
@@ -109,12 +112,13 @@ def submit(
             check_first=check_first,
         )
         target = given.target(job_id)
+        crew = None if dry_run else scale.crew(target.credential)
     except BulkSubmitError as error:
         tell(error)
         report = ended(nothing_begun(job_id), error)
     else:
         if dry_run:
             sys.exit(run_async(rehearse, spec, target, settings, given.shown))
-        report = run_async(flood, spec, target, settings, given.shown)
+        report = run_async(flood, spec, target, settings, given.shown, crew)
     print_report(report, given.shown)
     sys.exit(report.exit_code)

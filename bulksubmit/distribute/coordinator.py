@@ -8,12 +8,13 @@
 It looks to its consumer as a Submission does.
 """
 
+import asyncio
 import math
 from collections import deque
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import fields, replace
 from random import Random
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
@@ -30,7 +31,9 @@ from bulksubmit.distribute.failures import error_of
 from bulksubmit.distribute.fleet import Fleet
 from bulksubmit.distribute.hall import Hall, tell
 from bulksubmit.distribute.messages import Budget, Failure, Orders, Report, Settled, Stop
+from bulksubmit.distribute.numbering import counted_up_to, further
 from bulksubmit.distribute.roster import Roster
+from bulksubmit.distribute.standing import in_doubt, left_alone, sizes
 from bulksubmit.distribute.telling import told
 from bulksubmit.distribute.worker import run_shard
 from bulksubmit.errors import (
@@ -47,8 +50,7 @@ from bulksubmit.observe.progress import Progress, progressed
 from bulksubmit.observe.report import Report as Account
 from bulksubmit.observe.report import Tally
 from bulksubmit.pool import Signal
-from bulksubmit.producer.shards import count_lines
-from bulksubmit.producer.source import Source
+from bulksubmit.producer.source import Source, no_task
 from bulksubmit.producer.spec import Fingerprint, SourceSpec, is_url, known_fingerprints
 from bulksubmit.runs import Run, now_utc, versions
 from bulksubmit.service.autoterminate import AutoTerminate
@@ -57,9 +59,13 @@ from bulksubmit.service.transport import Transport
 from bulksubmit.settings import Settings
 from bulksubmit.submission import JOB_PATIENCE_S, PROGRESS_S
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 # Handed to the executor, so that no worker waits for its next shard.
 WINDOW_PER_WORKER = 2
 COMMIT_S = 0.2
+LAST_REASON_S = 2.0  # For the executor to say what became of a worker.
 CUT_ENDS_S = 1.0
 ENDS_S = 5.0  # For the workers' last words, beyond the time for their answers in flight.
 
@@ -89,7 +95,7 @@ class Coordinator:
         account: str | None,
         settings: Settings,
         observer: Observer,
-        tells: bool,
+        relay: Observer | None,
         tally: Tally,
         random: Random,
     ) -> None:
@@ -106,15 +112,17 @@ class Coordinator:
             account: Whose key signs; None for Microsoft Entra ID.
             settings: How it should go.
             observer: Told of each event.
-            tells: Whether somebody wants to know what happens in the workers.
+            relay: Told of what happens in the workers, which is counted there; None if nobody
+                wants to know.
             tally: Counts.
             random: For jitter.
         """
         assert journal.ledger
+        self._ledger = journal.ledger
         self._source, self._service, self._crew = source, service, crew
         self.work, self._journal, self._settings = work, journal, settings
         self._job_id, self._endpoint, self._account = job_id, endpoint, account
-        self._observer, self._tells, self._tally, self._random = observer, tells, tally, random
+        self._observer, self._relay, self._tally, self._random = observer, relay, tally, random
         spec = SourceSpec.from_json(journal.identity.source_spec)
         self._spec, self._fingerprints = spec, known_fingerprints(journal.identity.source_files)
         places = RowPlaces(spec.files or (source.name,))
@@ -127,7 +135,7 @@ class Coordinator:
         )
         tally.go_on(journal.counts)
         self._books = Books(journal, tally.counts, self._files, places)
-        left = [s.shard.number for s in journal.ledger.states if not s.counts.converged]
+        left = [s.shard.number for s in self._ledger.states if not s.counts.converged]
         self._roster = Roster(left)
         life = Life(begun_at=now_utc(), settings=settings.given, versions=versions())
         self._fleet = Fleet(life, journal.history, tally, anyio.current_time)
@@ -206,7 +214,10 @@ class Coordinator:
         if self._tally.counts.source_complete and not self._error:
             self._observer(SourceRead(self._tally.counts.total))
         if not self._error and self._roster.poisoned:
-            self._error = self._poisoned()
+            name = None if self._spec.files else self._source.name
+            self._error = left_alone(self._roster, self._ledger, self._spec, name, self.work)
+        if not self._error and not self._tally.counts.total:
+            self._error = no_task(self._source.name, rows=self._spec.template is not None)
         if self._error:
             raise self._error
 
@@ -231,7 +242,7 @@ class Coordinator:
             bound = settings.concurrency
         # Each that runs has a request in flight at least.
         window = min(WINDOW_PER_WORKER * self._crew.workers, bound)
-        loop = anyio.lowlevel.current_token().native_token
+        loop = asyncio.get_running_loop()
         while not self._roster.over:
             while self._returned:
                 self._roster.returned(*self._returned.popleft())
@@ -248,6 +259,11 @@ class Coordinator:
             if self._stopping and not self._hall.seats:
                 return
             await self._changed.wait()
+        with anyio.move_on_after(LAST_REASON_S):
+            while self._futures and self._roster.poisoned:
+                await self._changed.wait()
+        while self._returned:
+            self._roster.returned(*self._returned.popleft())
 
     def _done(self, future: "Future[None]") -> None:
         """The executor has done with a call."""
@@ -257,21 +273,6 @@ class Coordinator:
         self._returned.append((number, why))
         self._changed.set()
 
-    def _poisoned(self) -> NotConverged:
-        """The error for shards that have ended worker after worker."""
-        assert self._journal.ledger
-        told_of = []
-        for number, why in self._roster.poisoned.items():
-            shard = self._journal.ledger.states[number].shard
-            name = self._spec.files[shard.file] if self._spec.files else self._source.name
-            told_of.append(f"{name}, {shard}: {why}")
-        shards = f"{len(told_of)} shards" if len(told_of) > 1 else "one shard"
-        listed = "\n  ".join(told_of)
-        return NotConverged(
-            f"{shards} ended worker after worker, and were left alone; the others are settled\n"
-            f"  {listed}\n  bulksubmit runs resume {self.work.run_id} tries again"
-        )
-
     # --- Workers -------------------------------------------------------------------------------
 
     def orders_for(self, number: int) -> tuple[int, Orders] | None:
@@ -280,8 +281,7 @@ class Coordinator:
         self._changed.set()
         if generation is None:
             return None
-        assert self._journal.ledger
-        state = self._journal.ledger.states[number]
+        state = self._ledger.states[number]
         doubt_below, settings = state.doubt_below, self._settings
         try:
             self._journal.will_send_shard(number)
@@ -289,7 +289,7 @@ class Coordinator:
             self.stop(error)
             return None
         # No number of its own is needed: lines are known, or count from the shard's beginning.
-        line = self._journal.ledger.first_line(number)
+        line = self._ledger.first_line(number)
         self._books.begin(number, line_known=line is not None)
         self._fleet.gone(number)
         share = self._divided()[number]
@@ -317,7 +317,7 @@ class Coordinator:
             resumed=doubt_below > 0,
             count_lines=state.lines is None and (local or settings.results_path is not None),
             results=settings.results_path is not None,
-            events=self._tells,
+            events=self._relay is not None,
         )
 
     def _expected(self, file: int) -> Fingerprint | None:
@@ -347,8 +347,9 @@ class Coordinator:
         if counts.settled > settled:
             self._roster.settled(number)
             self._settled = True
-        for event in told(report.events):
-            self._observer(event)
+        if self._relay:
+            for event in told(report.events):
+                self._relay(event)
         if outcomes:
             self._to_consumer.send_nowait(outcomes)
             self._bound_rejects([o for o in outcomes if o.verdict is Verdict.REJECTED])
@@ -424,22 +425,13 @@ class Coordinator:
 
     async def _number_lines(self) -> None:
         """Count what nobody has counted, so that each rejected task has its line."""
-        assert self._journal.ledger
-        ledger = self._journal.ledger
-        wanted = [*ledger.waiting, *([] if self._of_shard is None else [self._of_shard])]
+        wanted = {*self._ledger.waiting, *([] if self._of_shard is None else [self._of_shard])}
         with self._closing:
             try:
                 for number in sorted(wanted):
-                    while (line := ledger.first_line(number)) is None:
-                        before = next(
-                            s
-                            for s in reversed(ledger.states[:number])
-                            if s.lines is None and s.shard.file == ledger.states[number].shard.file
-                        )
-                        lines = await to_thread.run_sync(count_lines, self._spec, before.shard)
-                        ledger.changed(before.shard.number).lines = lines
+                    line = await counted_up_to(self._ledger, self._spec, number)
                     if number == self._of_shard and isinstance(self._error, SourceError):
-                        self._error = _further(self._error, line - 1)
+                        self._error = further(self._error, line - 1)
                 self._books.number_lines()
             except BulkSubmitError as error:
                 self._error = self._error or error
@@ -519,18 +511,12 @@ class Coordinator:
         """The account up to now, or the final one."""
         if self._ended:
             return self._ended
-        assert self._journal.ledger
-        counts, fleet = self._tally.counts, self._fleet
-        doubted = 0
-        for state in self._journal.ledger.states:
-            if not state.counts.converged:
-                gauges = fleet.of(state.shard.number)
-                doubted += state.in_doubt if gauges is None else gauges.in_doubt
+        counts = self._tally.counts
         return self._tally.report(
             run_id=self.work.run_id,
             job_id=self._job_id,
             unsettled=counts.total - counts.settled - counts.abandoned,
-            in_doubt=doubted,
+            in_doubt=in_doubt(self._ledger.states, self._fleet),
             rejects_path=self._files.rejects_path,
             journal_path=str(self._journal.path),
             error=self._error,
@@ -539,7 +525,7 @@ class Coordinator:
     @property
     def progress(self) -> Progress:
         """How far the run is."""
-        total, read, settled = self._sizes()
+        total, read, settled = sizes(self._ledger.states, self._fleet)
         return Progress(
             report=self.report,
             in_flight=self._fleet.in_flight,
@@ -553,30 +539,3 @@ class Coordinator:
             settled_before=self._tally.settled_before,
             stopping=self._stopping,
         )
-
-    def _sizes(self) -> tuple[int, int, int]:
-        """Of all shards: bytes (of a sweep, tasks), those read, and those settled."""
-        assert self._journal.ledger
-        total = read = settled = 0
-        for state in self._journal.ledger.states:
-            shard, counts = state.shard, state.counts
-            size = shard.bytes or shard.end - shard.begin
-            total += size
-            if counts.converged:
-                read += size
-                settled += size
-            elif gauges := self._fleet.of(shard.number):
-                read += gauges.bytes_read or counts.total * (not shard.bytes)
-                settled += gauges.bytes_settled or 0
-            elif counts.total and counts.source_complete:
-                read += size
-                settled += size * counts.settled // counts.total
-        return total, read, settled
-
-
-def _further(error: SourceError, lines: int) -> SourceError:
-    """The error of an item so many lines further on."""
-    assert error.line is not None
-    further = SourceError(error.path, error.line + lines, error.reason)
-    further.of_item = error.of_item
-    return further

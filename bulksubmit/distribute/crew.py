@@ -1,15 +1,17 @@
 """Who does the work: an executor, and what has to be known of it."""
 
-import os
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from bulksubmit.distribute.cluster import executor_of, is_dask_client, listen_host, slots
-from bulksubmit.distribute.local import LocalWorkers
+from bulksubmit.core.shard import Shard
+from bulksubmit.distribute.local import LocalWorkers, cores
 from bulksubmit.distribute.worker import KEY_VARIABLE
 from bulksubmit.errors import SettingsError
+from bulksubmit.producer.plan import plan
+from bulksubmit.producer.source import no_task
+from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.service.auth import EntraToken, SharedKey
 
 if TYPE_CHECKING:
@@ -49,6 +51,17 @@ class Crew:
     close: Callable[[], None] = _nothing
     end: Callable[[], None] = _nothing
 
+    def plan(self, spec: SourceSpec) -> list[Shard]:
+        """Cut a source, for so many workers.
+
+        Raises:
+            SourceError: if it cannot be read, or holds nothing.
+        """
+        shards = plan(spec, workers=self.workers, shard_bytes=self.shard_bytes)
+        if not shards:
+            raise no_task(spec.label, rows=spec.template is not None)
+        return shards
+
     def __post_init__(self) -> None:
         if not 1 <= self.workers <= WORKERS_MAX:
             raise SettingsError(f"workers is {self.workers}; it must be from 1 to {WORKERS_MAX:,}")
@@ -73,6 +86,8 @@ def crew_of(executor: AnyExecutor, credential: SharedKey | EntraToken) -> Crew:
         return executor
     if isinstance(executor, int):
         return local_crew(executor, credential)
+    from bulksubmit.distribute.cluster import is_dask_client  # noqa: PLC0415 - an extra
+
     if is_dask_client(executor):
         return dask_crew(executor)
     if not callable(getattr(executor, "submit", None)):
@@ -98,16 +113,51 @@ def local_crew(
     return Crew(pool, workers, shard_bytes=shard_bytes, close=pool.shutdown, end=pool.terminate)
 
 
-def dask_crew(client: Any, *, host: str | None = None, shard_bytes: int | None = None) -> Crew:
+def dask_crew(
+    client: Any,
+    *,
+    host: str | None = None,
+    port: int = 0,
+    shard_bytes: int | None = None,
+    close: Callable[[], None] = _nothing,
+) -> Crew:
     """The workers of a Dask cluster."""
+    from bulksubmit.distribute.cluster import (  # noqa: PLC0415 - an extra
+        executor_of,
+        listen_host,
+        slots,
+    )
+
     return Crew(
         executor_of(client),
         max(1, slots(client)),
         host=host or listen_host(client),
+        port=port,
         shard_bytes=shard_bytes,
+        close=close,
+        end=close,
     )
 
 
-def cpus() -> int:
-    """How many processes keep this machine busy."""
-    return os.cpu_count() or 1
+def cluster_crew(
+    scheduler: str | None,
+    *,
+    workers: int,
+    host: str | None = None,
+    port: int = 0,
+    shard_bytes: int | None = None,
+) -> Crew:
+    """The workers of the cluster of a scheduler; without one, of a cluster for this run.
+
+    Raises:
+        BulkSubmitError: if there is no answer, or Dask is not installed.
+    """
+    from bulksubmit.distribute.cluster import connect, local_cluster  # noqa: PLC0415 - an extra
+
+    client = connect(scheduler) if scheduler else local_cluster(workers)
+    return dask_crew(client, host=host, port=port, shard_bytes=shard_bytes, close=client.close)
+
+
+def default_crew(credential: SharedKey | EntraToken) -> Crew:
+    """As many processes as this machine has cores for."""
+    return local_crew(cores(), credential)

@@ -2,15 +2,15 @@
 
 import hmac
 import secrets
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
-from anyio.abc import AnyByteStream, ByteStream, SocketAttribute, TaskGroup
+from anyio.abc import ByteStream, SocketAttribute, TaskGroup
 from anyio.streams.tls import TLSStream
 
-from bulksubmit.distribute.link import SILENCE_S, Call, Line, LinkLost
+from bulksubmit.distribute.link import SILENCE_S, Call, Line, LinkLost, coordinators_end
 from bulksubmit.distribute.messages import (
     FromWorker,
     Heard,
@@ -69,7 +69,8 @@ class Hall:
             desk: Answers them.
         """
         self._host, self._port, self._desk = host, port, desk
-        self._ticket, self._fingerprint = secrets.token_urlsafe(16), None
+        self._ticket = secrets.token_urlsafe(16)
+        self._fingerprint: str | None = None
         self.seats: dict[int, Seat] = {}
 
     async def open(self, tasks: TaskGroup) -> None:
@@ -78,7 +79,6 @@ class Hall:
         Raises:
             OSError: if that address is none of this machine's, or the port is taken.
         """
-        secure: Callable[[ByteStream], object] | None = None
         if not is_loopback(self._host):
             from bulksubmit.distribute.certificate import (  # noqa: PLC0415 - 30 ms, for few
                 secure_line,
@@ -88,7 +88,7 @@ class Hall:
         listener = await anyio.create_tcp_listener(
             local_host=self._host, local_port=self._port, reuse_port=False
         )
-        self._port = listener.extra(SocketAttribute.local_port)
+        self._port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django
         tasks.start_soon(listener.serve, self._meet)
 
     def call(self, number: int) -> Call:
@@ -105,7 +105,7 @@ class Hall:
         for seat in [*self.seats.values()]:
             await seat.line.aclose()
 
-    async def _meet(self, stream: AnyByteStream) -> None:
+    async def _meet(self, stream: ByteStream) -> None:
         line: Line[FromWorker, ToWorker] | None = None
         try:
             with anyio.fail_after(HELLO_S):
@@ -116,7 +116,7 @@ class Hall:
                         ssl_context=self._context,
                         standard_compatible=False,
                     )
-                line = Line[FromWorker, ToWorker](stream, FromWorker)
+                line = coordinators_end(stream)
                 hello = await line.receive()
         except (LinkLost, OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream):
             hello = None  # Nobody that we know: a port scan, or a worker that died at once.
@@ -165,7 +165,5 @@ class Hall:
 
 async def tell(seat: Seat, message: ToWorker) -> None:
     """Tell one worker; one that is gone will be noticed by whoever listens to it."""
-    try:
+    with suppress(LinkLost):
         await seat.line.send(message)
-    except LinkLost:
-        pass

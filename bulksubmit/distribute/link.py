@@ -9,7 +9,7 @@ one. Neither says anything of the account.
 import hashlib
 import hmac
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -61,16 +61,16 @@ class Call:
 class Line(Generic[_In, _Out]):
     """One end of a connection."""
 
-    def __init__(self, stream: ByteStream, incoming: type[_In]) -> None:
+    def __init__(self, stream: ByteStream, decode: Callable[[bytes], _In]) -> None:
         """Talk over a stream.
 
         Args:
             stream: Connected.
-            incoming: A union of messages.
+            decode: Makes a message of bytes.
         """
         self._stream = stream
         self._bytes = BufferedByteReceiveStream(stream)
-        self._decode = msgspec.msgpack.Decoder(incoming).decode
+        self._decode = decode
         self._encode = msgspec.msgpack.Encoder().encode
         self._sending = anyio.Lock()
 
@@ -111,6 +111,12 @@ class Line(Generic[_In, _Out]):
             await anyio.aclose_forcefully(self._stream)
 
 
+def coordinators_end(stream: ByteStream) -> Line[FromWorker, ToWorker]:
+    """The other end of a line that a worker has begun."""
+    decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+    return Line(stream, decoder.decode)
+
+
 @asynccontextmanager
 async def connected(call: Call) -> AsyncIterator[Line[ToWorker, FromWorker]]:
     """A worker's end of the line.
@@ -126,7 +132,8 @@ async def connected(call: Call) -> AsyncIterator[Line[ToWorker, FromWorker]]:
                 stream = await _known(stream, call.fingerprint)
     except (OSError, TimeoutError, ssl.SSLError) as error:
         raise LinkLost(f"{where} cannot be reached: {error or 'no answer'}") from error
-    line = Line[ToWorker, FromWorker](stream, ToWorker)  # type: ignore[arg-type]  # A union.
+    decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+    line = Line[ToWorker, FromWorker](stream, decoder.decode)
     try:
         yield line
     finally:
@@ -138,7 +145,7 @@ async def _known(stream: ByteStream, fingerprint: str) -> TLSStream:
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # The fingerprint counts.
     secure = await TLSStream.wrap(stream, ssl_context=context, standard_compatible=False)
-    certificate = secure.extra(TLSAttribute.peer_certificate_binary)
+    certificate = secure.extra(TLSAttribute.peer_certificate_binary)  # noqa: S610 - not Django
     told = hashlib.sha256(certificate or b"").hexdigest()
     if not hmac.compare_digest(told, fingerprint):
         await anyio.aclose_forcefully(secure)

@@ -66,7 +66,7 @@ class Orders(msgspec.Struct, tag="orders", kw_only=True):
     expected: Fingerprint | None
     settings: dict[str, Any]
     share: Share
-    counts: dict[str, int]
+    counts: dict[str, Any]
     settled: Blocks
     places: list[Place]
     doubt_below: int
@@ -173,7 +173,7 @@ class Report(msgspec.Struct, tag="report", kw_only=True):
         ended: If it is the last one.
     """
 
-    counts: dict[str, int]
+    counts: dict[str, Any]
     attempts: dict[int, int]
     settled: Blocks
     existed: Blocks

@@ -102,9 +102,11 @@ class Roster:
     def returned(self, number: int, why: str) -> None:
         """The executor has done with a shard; if it has not ended, it is to be handed out again."""
         entry = self._entries[number]
-        if entry.at in {_At.HANDED_OUT, _At.RUNNING}:
-            if entry.told or not self._lose(entry, why):
-                entry.at, entry.why = _At.WAITING, why
+        if entry.at in {_At.HANDED_OUT, _At.RUNNING} and not entry.told:
+            self._lose(entry, why)
+        entry.why = why  # It knows more than whoever has seen a connection end.
+        if entry.at is _At.HANDED_OUT:
+            entry.at = _At.WAITING
 
     def _lose(self, entry: _Entry, why: str) -> bool:
         """A worker is lost; returns whether it was one too many."""

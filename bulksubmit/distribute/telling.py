@@ -7,7 +7,7 @@ import msgspec
 
 from bulksubmit.core.events import Anomaly, Event, Held, LimitChanged, Noted, RequestEnded, Resumed
 
-_EVENTS = {
+_EVENTS: dict[str, type[Event]] = {
     kind.__name__: kind for kind in (Anomaly, Held, LimitChanged, Noted, RequestEnded, Resumed)
 }
 

@@ -6,8 +6,8 @@ event loop of its own. It outlives its coordinator by no more than the answers i
 
 import os
 import time
-from collections.abc import Callable
 from contextlib import aclosing, closing, suppress
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -49,6 +49,8 @@ from bulksubmit.settings import RejectsBound, Settings
 from bulksubmit.submission import Submission
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from bulksubmit.api import AnyCredential
 
 KEY_VARIABLE = "AZURE_BATCH_ACCESS_KEY"
@@ -103,10 +105,10 @@ class _Worker:
         make_credential: "Callable[[], AnyCredential] | None",
     ) -> None:
         self._line, self._orders, self._make_credential = line, orders, make_credential
-        self._journal = ShardJournal(
-            orders, anyio.current_time, gauges=self._gauges, ready=lambda: self._ready.set()
-        )
         self._ready = Signal()
+        self._journal = ShardJournal(
+            orders, anyio.current_time, gauges=self._gauges, ready=self._ready.set
+        )
         self._tally = Tally(anyio.current_time)
         self._tally.go_on(self._journal.counts)
         self._outcomes: Outcomes | None = None
@@ -143,7 +145,7 @@ class _Worker:
         if orders.count_lines and orders.shard.unit is Unit.BYTES:
             self._journal.lines = await to_thread.run_sync(count_lines, spec, orders.shard)
         source = await to_thread.run_sync(
-            lambda: open_shard(spec, orders.shard, checker, orders.expected)
+            partial(open_shard, spec, orders.shard, checker, expected=orders.expected)
         )
         self._journal.where = source.where
         async with aclosing(self._credential()) as credential:

@@ -18,7 +18,7 @@ from bulksubmit.producer.lines import LineParser
 from bulksubmit.producer.opening import Bytes, Stretch
 from bulksubmit.producer.parquet import PARQUET, ParquetRows
 from bulksubmit.producer.parser import Parser
-from bulksubmit.producer.source import Admit, Block, Done
+from bulksubmit.producer.source import Admit, Block, Done, no_task
 from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.producer.template import Template
 
@@ -135,10 +135,7 @@ class FileSource:
             self._read_before += file.size or 0
         # A shard may well hold none: others do.
         if not place.ordinal and not self._files[0].shard:
-            reason = "holds no task; one JSON object a line is read, with an id and a commandLine"
-            if self._template:
-                reason = "holds no row"
-            raise SourceError(self.name, None, reason)
+            raise no_task(self.name, rows=self._template is not None)
 
     async def _read_file(
         self, file: NamedFile, at: Place, admit: Admit, done: Done | None

@@ -18,7 +18,7 @@ from bulksubmit.producer import open_source
 from bulksubmit.producer.files import FileSource, NamedFile
 from bulksubmit.producer.opening import Bytes, open_file
 from bulksubmit.producer.remote import RemoteFile, size_of
-from bulksubmit.producer.source import Admit, Block, Done, Source, Warned
+from bulksubmit.producer.source import Admit, Block, Done, Source, Warned, no_task
 from bulksubmit.producer.spec import Fingerprint, SourceSpec, fingerprint, is_url
 from bulksubmit.producer.sweeps import SweepSource
 from bulksubmit.producer.template import template_of
@@ -137,8 +137,7 @@ class ShardedSource:
             self._open = None
             self._read_before += shard.bytes
         if not items:
-            reason = "holds no row" if self._spec.template else "holds no task"
-            raise SourceError(self.name, None, reason)
+            raise no_task(self.name, rows=self._spec.template is not None)
 
     async def copy(self, to: IO[bytes]) -> None:
         """See Source."""

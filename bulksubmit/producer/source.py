@@ -10,6 +10,7 @@ from bulksubmit.core.account import Place
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Invalid, Problem, Task
 from bulksubmit.core.taskcheck import Checker
+from bulksubmit.errors import SourceError
 from bulksubmit.producer.spec import SourceSpec
 
 
@@ -81,6 +82,12 @@ class Block:
 
 # Takes in the next block; waits for room.
 Admit: TypeAlias = Callable[[Block], Awaitable[None]]
+
+
+def no_task(name: str, *, rows: bool) -> SourceError:
+    """The error for a source that holds nothing; of rows, if they fill a template."""
+    reason = "holds no task; one JSON object a line is read, with an id and a commandLine"
+    return SourceError(name, None, "holds no row" if rows else reason)
 
 
 class Source(Protocol):
