@@ -8,13 +8,10 @@
 It looks to its consumer as a Submission does.
 """
 
-import asyncio
 import math
-from collections import deque
 from contextlib import suppress
 from dataclasses import fields, replace
 from random import Random
-from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
@@ -27,6 +24,7 @@ from bulksubmit.core.suspects import TASK_EXISTS
 from bulksubmit.distribute.books import Books, RowPlaces
 from bulksubmit.distribute.budget import Share, shares
 from bulksubmit.distribute.crew import Crew
+from bulksubmit.distribute.dispatch import Dispatch
 from bulksubmit.distribute.failures import error_of
 from bulksubmit.distribute.fleet import Fleet
 from bulksubmit.distribute.hall import Hall, tell
@@ -35,12 +33,10 @@ from bulksubmit.distribute.numbering import counted_up_to, further
 from bulksubmit.distribute.roster import Roster
 from bulksubmit.distribute.standing import in_doubt, left_alone, sizes
 from bulksubmit.distribute.telling import told
-from bulksubmit.distribute.worker import run_shard
 from bulksubmit.errors import (
     BulkSubmitError,
     JournalError,
     NotConverged,
-    SettingsError,
     SourceError,
 )
 from bulksubmit.intake import Intake, ways_on
@@ -59,13 +55,7 @@ from bulksubmit.service.transport import Transport
 from bulksubmit.settings import Settings
 from bulksubmit.submission import JOB_PATIENCE_S, PROGRESS_S
 
-if TYPE_CHECKING:
-    from concurrent.futures import Future
-
-# Handed to the executor, so that no worker waits for its next shard.
-WINDOW_PER_WORKER = 2
 COMMIT_S = 0.2
-LAST_REASON_S = 2.0  # For the executor to say what became of a worker.
 CUT_ENDS_S = 1.0
 ENDS_S = 5.0  # For the workers' last words, beyond the time for their answers in flight.
 
@@ -151,9 +141,11 @@ class Coordinator:
             observer=observer,
         )
         self._taken = journal.counts.rejected  # As in Submission.
-        self._futures: dict[Future[None], int] = {}
-        self._returned: deque[tuple[int, str]] = deque()
-        self._changed, self._stopping = Signal(), False
+        bound = settings.concurrency
+        if not isinstance(bound, int):
+            bound = settings.concurrency_max
+        self._dispatch = Dispatch(crew, self._roster, self._hall, running_max=bound)
+        self._stopping = False
         self._news = Signal()  # For the workers.
         self._at_once = False
         self._settled = False  # By somebody, since the others were told.
@@ -176,8 +168,7 @@ class Coordinator:
         except Exception as error:  # noqa: BLE001 - the consumer gets it, after the outcomes
             self._error = self._error or error
         finally:
-            for future in [*self._futures]:
-                future.cancel()
+            self._dispatch.stop()
             await to_thread.run_sync(self._crew.end if self._error else self._crew.close)
             await self._number_lines()
             await self._close_job()
@@ -201,14 +192,12 @@ class Coordinator:
         async with anyio.create_task_group() as beside:
             try:
                 await self._hall.open(beside)
-            except OSError as error:
-                where = f"{self._crew.host}:{self._crew.port or 'any port'}"
-                reason = f"workers cannot be listened for at {where}: {error.strerror or error}"
-                raise SettingsError(reason) from error
-            beside.start_soon(self._keep_time)
-            beside.start_soon(self._announce)
-            with self._under_way:
-                await self._hand_out()
+                beside.start_soon(self._keep_time)
+                beside.start_soon(self._announce)
+                with self._under_way:
+                    await self._dispatch.run()
+            except BulkSubmitError as error:  # Out of the group, which would wrap it.
+                self._error = self._error or error
             await self._hall.close()
             beside.cancel_scope.cancel()
         if self._tally.counts.source_complete and not self._error:
@@ -234,51 +223,12 @@ class Coordinator:
         finally:
             intake.close()
 
-    async def _hand_out(self) -> None:
-        """Until every shard has ended, or is given up; when stopped, until no worker is left."""
-        settings = self._settings
-        bound = settings.concurrency_max
-        if isinstance(settings.concurrency, int):
-            bound = settings.concurrency
-        # Each that runs has a request in flight at least.
-        window = min(WINDOW_PER_WORKER * self._crew.workers, bound)
-        loop = asyncio.get_running_loop()
-        while not self._roster.over:
-            while self._returned:
-                self._roster.returned(*self._returned.popleft())
-            while not self._stopping and (number := self._roster.hand_out(window)) is not None:
-                call = self._hall.call(number)
-                try:
-                    future = self._crew.executor.submit(run_shard, call, self._crew.make_credential)
-                except Exception as error:
-                    raise NotConverged(f"the executor takes no work: {error}") from error
-                self._futures[future] = number
-                future.add_done_callback(
-                    lambda future: loop.call_soon_threadsafe(self._done, future)
-                )
-            if self._stopping and not self._hall.seats:
-                return
-            await self._changed.wait()
-        with anyio.move_on_after(LAST_REASON_S):
-            while self._futures and self._roster.poisoned:
-                await self._changed.wait()
-        while self._returned:
-            self._roster.returned(*self._returned.popleft())
-
-    def _done(self, future: "Future[None]") -> None:
-        """The executor has done with a call."""
-        number = self._futures.pop(future)
-        error = None if future.cancelled() else future.exception()
-        why = f"{type(error).__name__}: {error}" if error else "it returned without a last word"
-        self._returned.append((number, why))
-        self._changed.set()
-
     # --- Workers -------------------------------------------------------------------------------
 
     def orders_for(self, number: int) -> tuple[int, Orders] | None:
         """See Desk."""
         generation = None if self._stopping else self._roster.begin(number)
-        self._changed.set()
+        self._dispatch.changed.set()
         if generation is None:
             return None
         state = self._ledger.states[number]
@@ -361,7 +311,7 @@ class Coordinator:
         """A worker has said its last word."""
         self._roster.end(number)
         self._fleet.gone(number)
-        self._changed.set()
+        self._dispatch.changed.set()
         self._news.set()
         if failure:
             error = error_of(failure)
@@ -369,12 +319,14 @@ class Coordinator:
                 self._of_shard = number
             self.stop(error)
 
-    def gone(self, number: int, generation: int, why: str) -> None:
+    def gone(self, number: int, generation: int, why: str, *, silent: bool) -> None:
         """See Desk."""
         if self._roster.is_current(number, generation):
             self._fleet.gone(number)
             self._roster.disconnected(number, generation, why)
-        self._changed.set()
+            if silent:  # It hangs, or its machine is gone: nobody may ever tell its executor.
+                self._dispatch.forget(number, why)
+        self._dispatch.changed.set()
         self._news.set()
 
     def _bound_rejects(self, newly: list[Outcome]) -> None:
@@ -492,11 +444,9 @@ class Coordinator:
         self._error = self._error or error
         self._stopping = True
         self._beginning.cancel()
-        for future in [*self._futures]:
-            future.cancel()
+        self._dispatch.stop()
         ends_s = anyio.current_time() + self._settings.drain_s + ENDS_S
         self._under_way.deadline = min(self._under_way.deadline, ends_s)
-        self._changed.set()
         self._news.set()
 
     def cut(self) -> None:

@@ -20,6 +20,7 @@ from bulksubmit.distribute.messages import (
     Report,
     ToWorker,
 )
+from bulksubmit.errors import SettingsError
 from bulksubmit.service.endpoint import is_loopback
 
 HELLO_S = 30.0  # For a worker that has connected to say what for.
@@ -34,8 +35,18 @@ class Desk(Protocol):
     def take_in(self, number: int, generation: int, report: Report) -> bool:
         """Take in a report; returns whether its worker is still to be heeded."""
 
-    def gone(self, number: int, generation: int, why: str) -> None:
-        """A worker is not heard any more, and has not said its last word."""
+    def gone(self, number: int, generation: int, why: str, *, silent: bool) -> None:
+        """A worker is not heard any more, and has not said its last word.
+
+        Args:
+            number: Of its shard.
+            generation: That it worked in.
+            why: For a person.
+            silent: Its connection did not end: it hangs, or its machine is gone.
+        """
+
+    def stop(self, error: Exception) -> None:
+        """End the run with this error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +88,7 @@ class Hall:
         """Listen, until the task group is cancelled.
 
         Raises:
-            OSError: if that address is none of this machine's, or the port is taken.
+            SettingsError: if that address is none of this machine's, or the port is taken.
         """
         if not is_loopback(self._host):
             from bulksubmit.distribute.certificate import (  # noqa: PLC0415 - 30 ms, for few
@@ -85,9 +96,12 @@ class Hall:
             )
 
             self._context, self._fingerprint = secure_line()
-        listener = await anyio.create_tcp_listener(
-            local_host=self._host, local_port=self._port, reuse_port=False
-        )
+        try:
+            listener = await anyio.create_tcp_listener(local_host=self._host, local_port=self._port)
+        except OSError as error:
+            where = f"{self._host}:{self._port or 'any port'}"
+            reason = f"workers cannot be listened for at {where}: {error.strerror or error}"
+            raise SettingsError(reason) from error
         self._port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django
         tasks.start_soon(listener.serve, self._meet)
 
@@ -137,30 +151,32 @@ class Hall:
         if former := self.seats.pop(number, None):
             await former.line.aclose()
         seat = self.seats[number] = Seat(number, generation, line)
-        why = await self._heed(seat, orders)
+        gone, silent = "", False
+        try:
+            gone = await self._heed(seat, orders)
+        except TimeoutError:
+            gone, silent = f"nothing was heard of it for {SILENCE_S:g} s", True
+        except LinkLost as lost:
+            gone = str(lost)
+        except Exception as error:  # noqa: BLE001 - out of the group, which would wrap it
+            self._desk.stop(error)
         if self.seats.get(number) is seat:
             del self.seats[number]
-        if why is not None:
-            self._desk.gone(number, generation, why)
+        self._desk.gone(number, generation, gone, silent=silent)
 
-    async def _heed(self, seat: Seat, orders: Orders) -> str | None:
-        """Take in its reports, to the last one; returns why that has not come."""
-        try:
-            await seat.line.send(orders)
-            while True:
-                with anyio.fail_after(SILENCE_S):
-                    report = await seat.line.receive()
-                if not isinstance(report, Report):
-                    return "it does not speak as a worker does"
-                if not self._desk.take_in(seat.number, seat.generation, report):
-                    return "another has taken its place"
-                if report.ended:
-                    await tell(seat, Heard())
-                    return None
-        except TimeoutError:
-            return f"nothing was heard of it for {SILENCE_S:g} s"
-        except LinkLost as lost:
-            return str(lost)
+    async def _heed(self, seat: Seat, orders: Orders) -> str:
+        """Take in its reports, to the last one; returns why, if another is not listened to."""
+        await seat.line.send(orders)
+        while True:
+            with anyio.fail_after(SILENCE_S):
+                report = await seat.line.receive()
+            if not isinstance(report, Report):
+                return "it does not speak as a worker does"
+            if not self._desk.take_in(seat.number, seat.generation, report):
+                return "another has taken its place"
+            if report.ended:
+                await tell(seat, Heard())
+                return ""
 
 
 async def tell(seat: Seat, message: ToWorker) -> None:
