@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
-from anyio.abc import ByteStream, SocketAttribute, TaskGroup
+from anyio.abc import ByteStream, Listener, SocketAttribute, TaskGroup
 from anyio.streams.tls import TLSStream
 
 from bulksubmit.distribute.link import SILENCE_S, Call, Line, LinkLost, coordinators_end
@@ -103,7 +103,11 @@ class Hall:
             reason = f"workers cannot be listened for at {where}: {error.strerror or error}"
             raise SettingsError(reason) from error
         self._port = listener.extra(SocketAttribute.local_port)  # noqa: S610 - not Django
-        tasks.start_soon(listener.serve, self._meet)
+        tasks.start_soon(self._serve, listener)
+
+    async def _serve(self, listener: Listener[ByteStream]) -> None:
+        async with listener:
+            await listener.serve(self._meet)
 
     def call(self, number: int) -> Call:
         """What the executor is handed for a shard."""

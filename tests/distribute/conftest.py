@@ -1,0 +1,5 @@
+"""What these tests share."""
+
+from tests.end_to_end.conftest import hurried
+
+__all__ = ["hurried"]
