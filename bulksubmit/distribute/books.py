@@ -50,6 +50,7 @@ class Books:
     Attributes:
         counts: Of the run.
         ledger: Of the shards.
+        knowing: Shards whose workers count lines as the file does.
     """
 
     def __init__(self, journal: Journal, counts: Counts, files: Files, places: RowPlaces) -> None:
@@ -65,7 +66,7 @@ class Books:
         self.counts, self.ledger = counts, journal.ledger
         self._journal, self._files, self._places = journal, files, places
         self._attempts: dict[int, Mapping[int, int]] = {}
-        self._knowing: set[int] = set()  # Shards whose workers count lines as the file does.
+        self.knowing: set[int] = set()
         self._to_read = sum(not s.counts.source_complete for s in self.ledger.states)
         places.file_number = lambda ordinal: self.ledger.states[number_of(ordinal)].shard.file
         journal.file_of = places.file_of
@@ -95,7 +96,7 @@ class Books:
                 from 1.
         """
         self._attempts[number] = {}
-        (self._knowing.add if line_known else self._knowing.discard)(number)
+        (self.knowing.add if line_known else self.knowing.discard)(number)
 
     def take_in(self, number: int, report: Report) -> list[Outcome]:
         """Take in a report, whole, with no wait in between.
@@ -111,7 +112,7 @@ class Books:
         before = state.lines
         if state.lines is None:
             state.lines = report.lines
-        first_line = 1 if number in self._knowing else self.ledger.first_line(number)
+        first_line = 1 if number in self.knowing else self.ledger.first_line(number)
         outcomes = self._renumbered(report.exceptions, base, first_line)
         results = self._renumbered([(o, "") for o in report.results], base, first_line)
         # Before the journal says that they are settled: after a crash a row may be there twice,

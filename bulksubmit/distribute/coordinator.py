@@ -11,6 +11,7 @@ It looks to its consumer as a Submission does.
 import math
 from contextlib import suppress
 from dataclasses import fields, replace
+from functools import partial
 from random import Random
 
 import anyio
@@ -144,7 +145,15 @@ class Coordinator:
         bound = settings.concurrency
         if not isinstance(bound, int):
             bound = settings.concurrency_max
-        self._dispatch = Dispatch(crew, self._roster, self._hall, running_max=bound)
+        # A row of the results tells the line, and there are as many as tasks: none can wait.
+        counted = partial(counted_up_to, self._ledger, self._spec)
+        self._dispatch = Dispatch(
+            crew,
+            self._roster,
+            self._hall,
+            running_max=bound,
+            before=counted if settings.results_path else None,
+        )
         self._stopping = False
         self._news = Signal()  # For the workers.
         self._at_once = False
@@ -265,7 +274,7 @@ class Coordinator:
             places=self._books.places_of(number),
             doubt_below=doubt_below,
             resumed=doubt_below > 0,
-            count_lines=state.lines is None and (local or settings.results_path is not None),
+            count_lines=state.lines is None and local,
             results=settings.results_path is not None,
             events=self._relay is not None,
         )
@@ -316,7 +325,7 @@ class Coordinator:
         if failure:
             error = error_of(failure)
             if isinstance(error, SourceError) and error.line is not None:
-                self._of_shard = number
+                self._of_shard = None if number in self._books.knowing else number
             self.stop(error)
 
     def gone(self, number: int, generation: int, why: str, *, silent: bool) -> None:

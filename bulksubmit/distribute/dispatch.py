@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import anyio
@@ -27,7 +28,15 @@ class Dispatch:
         changed: Set it when the roster, or who is in the hall, has changed.
     """
 
-    def __init__(self, crew: Crew, roster: Roster, hall: Hall, *, running_max: int) -> None:
+    def __init__(
+        self,
+        crew: Crew,
+        roster: Roster,
+        hall: Hall,
+        *,
+        running_max: int,
+        before: Callable[[int], Awaitable[object]] | None,
+    ) -> None:
         """Hand out nothing yet.
 
         Args:
@@ -35,9 +44,11 @@ class Dispatch:
             roster: Decides.
             hall: Where they are expected.
             running_max: How many may run: each has a request in flight, at least.
+            before: Called before a shard is handed out.
         """
         self._crew, self._roster, self._hall = crew, roster, hall
         self._window = min(WINDOW_PER_WORKER * crew.workers, running_max)
+        self._before = before
         self._futures: dict[Future[None], int] = {}
         self._returned: deque[tuple[int, str]] = deque()
         self._stopped = False
@@ -57,6 +68,8 @@ class Dispatch:
         while not self._roster.over:
             self._take_back()
             while not self._stopped and (number := self._roster.hand_out(self._window)) is not None:
+                if self._before:
+                    await self._before(number)
                 call = self._hall.call(number)
                 try:
                     future = self._crew.executor.submit(run_shard, call, self._crew.make_credential)
