@@ -296,7 +296,7 @@ async def _read_again(
     opened: Bytes, begin: Place, parser_at: Callable[[Place], Parser], admit: Admit, done: Done
 ) -> Parser:
     """Read what is not settled up to the last known place, and go on from there."""
-    known = [place for place in done.places_in(begin.file) if place.offset > begin.offset]
+    known = [place for place in done.places_in(begin.file) if place.offset]
     places = [begin, *known]
     for place, end in pairwise(places):
         if done.settled.missing(place.ordinal, end.ordinal):

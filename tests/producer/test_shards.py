@@ -28,7 +28,7 @@ from bulksubmit.producer import plan as planning
 from bulksubmit.producer.opening import OpenFile
 from bulksubmit.producer.plan import plan
 from bulksubmit.producer.shards import ShardedSource, count_lines, open_shard
-from bulksubmit.producer.source import Done
+from bulksubmit.producer.source import Block, Done
 from bulksubmit.producer.spec import SourceSpec, fingerprint
 from tests.producer.reading import BOM, Items, line, parse, read
 
@@ -237,8 +237,16 @@ async def test_rows(tmp_path: Path) -> None:
     await check_together(spec, shards, await read(spec))
     for known in range(3):
         await check_resumed(spec, shards[1], {3, 13}, known)
-    source = open_shard(spec, shards[1], CHECKER)
-    items = await read(source)
+    source, items, far = open_shard(spec, shards[1], CHECKER), Items(), list[int]()
+
+    async def admit(block: Block) -> None:
+        items.add(block)
+        far.append(source.bytes_read)
+
+    await source.read(admit)
+    assert far[0] == 0
+    assert far == sorted(far)
+    assert far[-1] in {shards[1].bytes - 1, shards[1].bytes}
     assert source.where(0, items.invalid[0].line) == f"{path}: row 21"
     assert items.places[-1] == Place(15, 35, 36)
     bodies = io.BytesIO()
