@@ -75,9 +75,6 @@ class Limit(Protocol):
     def bound(self) -> str:
         """What keeps it from being higher."""
 
-    def bound_to(self, most: int) -> None:
-        """From now on never more than this."""
-
     def opens_s(self, now_s: float) -> float:
         """When the next attempt may go: now, or later."""
 

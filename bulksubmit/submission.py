@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 from bulksubmit.core.events import Observer, SourceRead
 from bulksubmit.core.history import Life
 from bulksubmit.core.model import Attempt, Outcome, Reply, Verdict
-from bulksubmit.core.pacing import MaxRate
+from bulksubmit.core.pacing import AdaptiveLimit, FixedLimit, MaxRate
 from bulksubmit.core.suspects import TASK_EXISTS
 from bulksubmit.core.taskcheck import JobFacts
 from bulksubmit.errors import (
@@ -434,8 +434,9 @@ class Submission:
 
     def bound(self, *, concurrency: int, max_rate: float | None) -> None:
         """From now on no more may be in flight, and no more be sent a second."""
+        assert isinstance(self._limit, FixedLimit | AdaptiveLimit), "any other is its owner's"
         self._limit.bound_to(concurrency)
-        self._rate.bound_to(max_rate or math.inf)
+        self._rate.bound_to(max_rate or math.inf, anyio.current_time())
         self._speed.asked = replace(self._speed.asked, concurrency=concurrency, max_rate=max_rate)
         self._tally.limit = self._limit.value
         self._pool.work.set()

@@ -72,14 +72,15 @@ ROOMS = {
     "loop": May("", "anyio uvloop"),
     # The calls: names a source, a service and a run, and leaves the rest to the submission.
     "api": May(
-        "consumer core errors loop observe producer runs service settings submission",
+        "consumer core distribute errors journal loop observe producer runs service settings "
+        "submission",
         "anyio azure",
     ),
     # Many processes, many machines: ordinary submissions of shards.
     "distribute": May(
-        "consumer core errors history journal loop observe parts producer runs service settings "
-        "submission",
-        "anyio distributed msgspec",
+        "api consumer core errors intake journal ledger loop observe parts pool producer runs "
+        "service settings submission",
+        "anyio cryptography distributed msgspec",
     ),
     # `create_tasks` of azure-batch, for the users of its clients.
     "compat": May("api core errors loop observe producer service settings", "anyio azure"),
@@ -89,8 +90,8 @@ ROOMS = {
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
-        "__init__ api consumer core database distribute emulator errors history journal loop observe "
-        "producer record runs service settings submission verify",
+        "__init__ api consumer core database distribute emulator errors history journal loop "
+        "observe producer record runs service settings submission verify",
         "anyio click orjson platformdirs",
     ),
     "__main__": May("cli"),

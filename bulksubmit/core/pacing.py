@@ -97,9 +97,14 @@ class MaxRate:
         self._next_s = -math.inf
         self._last_tasks = 0
 
-    def bound_to(self, tasks_per_s: float) -> None:
-        """From now on at most so many a second."""
+    def bound_to(self, tasks_per_s: float, now_s: float) -> None:
+        """From now on at most so many a second, as a share of what several may send.
+
+        The first request waits for its time, too: whoever had this share before has had his.
+        """
         self._tasks_per_s = tasks_per_s
+        if math.isinf(self._next_s) and math.isfinite(tasks_per_s):
+            self._next_s = now_s + self.REQUEST_S
 
     def opens_s(self, now_s: float) -> float:
         """When the next attempt may go: now, or later."""

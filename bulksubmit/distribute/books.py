@@ -78,12 +78,13 @@ class Books:
         return [(block - first, bits) for block, bits in found]
 
     def places_of(self, number: int) -> list[Place]:
-        """Where some of its items begin, as its worker counts."""
+        """Where some of its items begin, as its worker counts, which has begun."""
         base, places = number << SHARD_BITS, self._journal.places
+        before = self._lines_before(number)
         begin = bisect_left(places, base, key=_ordinal_of)
         end = bisect_left(places, base + (1 << SHARD_BITS), begin, key=_ordinal_of)
         return [
-            Place(place.ordinal - base, place.offset, place.line, place.file)
+            Place(place.ordinal - base, place.offset, place.line + before, place.file)
             for place in places[begin:end]
         ]
 
@@ -128,8 +129,8 @@ class Books:
         for block, bits in report.existed:
             self._journal.existed.add_block(first + block, bits)
         for place in report.places:
-            ordinal = base + place.ordinal
-            self._journal.place(Place(ordinal, place.offset, place.line, place.file))
+            ordinal, line = base + place.ordinal, place.line - self._lines_before(number)
+            self._journal.place(Place(ordinal, place.offset, line, place.file))
         self._journal.note_exceptions(outcomes)
         if first_line is None:
             for outcome in outcomes:
@@ -139,6 +140,16 @@ class Books:
         if before is None and state.lines is not None:
             self.number_lines()
         return outcomes
+
+    def _lines_before(self, number: int) -> int:
+        """What the lines of its worker begin after.
+
+        The journal's places count them from the shard's beginning, unless it is known from the
+        first where that is.
+        """
+        if self.ledger.states[number].shard.line is not None or number not in self.knowing:
+            return 0
+        return (self.ledger.first_line(number) or 1) - 1
 
     def _count(self, before: Counts, report: Report, number: int) -> None:
         counts = self.counts

@@ -253,6 +253,9 @@ class FileSource:
         number = ordinal - begun.first + 1
         match begun.form:
             case "line":
+                shard = self._files[0].shard
+                if shard and shard.line is None:
+                    return f"{begun.name}, line {line} from byte {shard.begin:,}"
                 return f"{begun.name}:{line}"
             case form:
                 at_line = f" (line {line})" if line != number else ""

@@ -282,9 +282,8 @@ async def test_the_rate_is_that_of_all_together(tmp_path: Path) -> None:
     """
     path = write_lines(tmp_path / "tasks.jsonl", make_tasks(9000))
     async with listening(make_service()) as account, threads(3, shard_bytes=SHARD) as crew:
-        ended = await flood(account, path, crew, Settings(max_rate=2000, max_duration_s=3.0))
-    assert ended.report.added <= 2000 * 3.0 * 1.1 + 300
-    assert ended.report.added >= 2000 * 3.0 * 0.5
+        ended = await flood(account, path, crew, Settings(max_rate=2000, max_duration_s=1.5))
+    assert 0 < ended.report.added <= 2000 * ended.report.elapsed_s
 
 
 async def test_abandoned_tasks_have_their_line(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from bulksubmit import runs
 from bulksubmit.core.account import Place
 from bulksubmit.database import LOCK
 from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
+from bulksubmit.journal import Journal
 from bulksubmit.producer import open_source
 from bulksubmit.record import FILE
 from tests.journal.helpers import Writer, attempt_of, outcomes_of, reopened
@@ -32,7 +33,7 @@ def left_behind(path: Path, *, converged: bool = False, job_id: str = "job-1") -
     with closing(open_source(path)) as source:
         run = begin(source, job_id=job_id, on_unfinished="new")
     with closing(run.journal) as journal:
-        assert journal.identity is not None
+        assert isinstance(journal, Journal)
         journal.will_send(attempt_of(range(100)))
         writer = Writer(journal)
         writer.record(outcomes_of(range(100)))
