@@ -7,6 +7,7 @@ from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
+from anyio import to_thread
 
 from bulksubmit.consumer import Outcomes, Work, running
 from bulksubmit.core.events import Event, Noted, Observer
@@ -95,7 +96,7 @@ async def stream(
             copied = replace(asked, files=(copy,))
             tasks = opened.enter_context(closing(open_source(copied, checker)))
         if executor is not None:
-            crew = _crew(executor, prover, tasks)
+            crew = await to_thread.run_sync(_crew, executor, prover, tasks)
         work = begin(
             tasks,
             run_id=run_id,
@@ -159,7 +160,9 @@ async def resume(
     checker = Checker(allow_unknown=settings.allow_unknown)
     with closing(open_source(source, checker)) as tasks:
         prover = as_credential(credential)
-        crew = None if executor is None else _crew(executor, prover, tasks)
+        crew = None
+        if executor is not None:
+            crew = await to_thread.run_sync(_crew, executor, prover, tasks)
         work = go_on(str(found["run_id"]), tasks, clock=anyio.current_time)
         async with _work(
             work,

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 from bulksubmit.core.shard import Shard
 from bulksubmit.distribute.local import LocalWorkers, cores
@@ -15,6 +16,8 @@ from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.service.auth import EntraToken, SharedKey
 
 if TYPE_CHECKING:
+    from distributed import Client
+
     from bulksubmit.api import AnyCredential
 
 LOOPBACK = "127.0.0.1"
@@ -86,10 +89,16 @@ def crew_of(executor: AnyExecutor, credential: SharedKey | EntraToken) -> Crew:
         return executor
     if isinstance(executor, int):
         return local_crew(executor, credential)
-    from bulksubmit.distribute.cluster import is_dask_client  # noqa: PLC0415 - an extra
+    from bulksubmit.distribute.cluster import (  # noqa: PLC0415 - an extra
+        close,
+        connect,
+        is_dask_client,
+    )
 
     if is_dask_client(executor):
-        return dask_crew(executor)
+        # Of our own, whatever loop that one is on.
+        client = connect(cast("Client", executor))
+        return dask_crew(client, close=partial(close, client))
     if not callable(getattr(executor, "submit", None)):
         raise SettingsError(
             f"the executor is {type(executor).__name__}; give a number of processes, a Dask "
@@ -152,10 +161,20 @@ def cluster_crew(
     Raises:
         BulkSubmitError: if there is no answer, or Dask is not installed.
     """
-    from bulksubmit.distribute.cluster import connect, local_cluster  # noqa: PLC0415 - an extra
+    from bulksubmit.distribute.cluster import (  # noqa: PLC0415 - an extra
+        close,
+        connect,
+        local_cluster,
+    )
 
     client = connect(scheduler) if scheduler else local_cluster(workers)
-    return dask_crew(client, host=host, port=port, shard_bytes=shard_bytes, close=client.close)
+    try:
+        return dask_crew(
+            client, host=host, port=port, shard_bytes=shard_bytes, close=partial(close, client)
+        )
+    except BaseException:
+        close(client)
+        raise
 
 
 def default_crew(credential: SharedKey | EntraToken) -> Crew:
