@@ -19,10 +19,11 @@ from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.history import Life, Sample
 from bulksubmit.core.model import Attempt, Outcome
-from bulksubmit.core.shard import Shard
+from bulksubmit.core.shard import Shard, number_of, place_of
 from bulksubmit.database import LOCK, is_locked, translated
 from bulksubmit.errors import JournalError, JournalMismatch, UnfinishedRun
 from bulksubmit.journal import Journal, NoJournal
+from bulksubmit.ledger import ShardState
 from bulksubmit.producer.source import Source
 from bulksubmit.producer.spec import SourceSpec, change_of, fingerprints
 from bulksubmit.record import FILE, Identity, Look, look
@@ -325,16 +326,29 @@ def rejected_by(run: Kept) -> Bitmap:
 
     Raises:
         JournalMismatch: if it is not.
-        JournalError: if the journal cannot be trusted.
+        JournalError: if the journal cannot be trusted, or nobody knows how many items are before
+            one, since the parts of the source that several workers share are not all read.
     """
-    identity = _look(run).identity
+    found = _look(run)
+    identity = found.identity
     check_source(identity, SourceSpec.from_json(identity.source_spec))
     path, rejected = run.folder / FILE, Bitmap()
     with translated(path), closing(sqlite3.connect(path, timeout=5.0)) as db:
         rows = db.execute("SELECT ordinal FROM exception WHERE verdict = 'rejected'")
         for (ordinal,) in rows:
-            rejected.add(ordinal)
+            rejected.add(_in_source(ordinal, found.shards, run) if found.shards else ordinal)
     return rejected
+
+
+def _in_source(ordinal: int, shards: Sequence[ShardState], run: Kept) -> int:
+    """The place among all items of the source of one that the journal knows by its shard."""
+    before = shards[: number_of(ordinal)]
+    if not all(state.counts.source_complete for state in before):
+        raise JournalError(
+            f"run {run.run_id} has not read all of its source, so that what it rejected cannot be "
+            f"found in it: go on with it first, by bulksubmit runs resume {run.run_id}"
+        )
+    return sum(state.counts.total for state in before) + place_of(ordinal)
 
 
 def left_over(name: str) -> Path | None:

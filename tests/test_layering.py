@@ -53,7 +53,7 @@ ROOMS = {
     "ledger": May("core database", "msgspec"),
     "record": May("core database errors history ledger"),
     "journal": May("core database errors history ledger record"),
-    "runs": May("core database errors journal producer record", "platformdirs"),
+    "runs": May("core database errors journal ledger producer record", "platformdirs"),
     # What is to be said of the input while it is read.
     "intake": May("core errors producer settings"),
     "parts": May("core observe pool settings"),

@@ -17,6 +17,7 @@ from bulksubmit.core.taskcheck import Checker
 from bulksubmit.database import translated
 from bulksubmit.errors import JournalError, OutputError
 from bulksubmit.producer import open_source
+from bulksubmit.producer.shards import ShardedSource
 from bulksubmit.producer.source import Block, Source
 from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.record import FILE as JOURNAL
@@ -81,7 +82,7 @@ def export_tasks(
                 file.write(b"".join([i.body + b"\n" for i in items if chosen(i.ordinal)]))
                 return True
 
-            _read(found.spec, write)
+            _read(found.spec, journal, write)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -140,7 +141,7 @@ def _task_values(run: Kept, task_id: str) -> dict[str, object]:
                 found["source"] = source.file_of(item.ordinal)
         return not found
 
-    _read(run.spec, look)
+    _read(run.spec, journal, look)
     if not found:
         raise JournalError(f"{run.values['source']} holds no task {task_id!r}")
     return found
@@ -151,11 +152,16 @@ def _verdict(journal: Look, ordinal: int) -> str:
         return "existed"
     if ordinal in journal.settled:
         return "added"
-    return "unsettled, in doubt" if ordinal < journal.doubt_below else "unsettled"
+    return "unsettled, in doubt" if journal.doubted(ordinal) else "unsettled"
 
 
-def _read(spec: SourceSpec, look: Callable[[Source, list[Task | Invalid]], bool]) -> None:
-    """Read a run's source again, a block at a time, for as long as ``look`` says so."""
+def _read(
+    spec: SourceSpec, journal: Look, look: Callable[[Source, list[Task | Invalid]], bool]
+) -> None:
+    """Read a run's source again, a block at a time, for as long as ``look`` says so.
+
+    Items have the ordinals that they have in the journal.
+    """
 
     class Enough(Exception):
         pass
@@ -165,7 +171,11 @@ def _read(spec: SourceSpec, look: Callable[[Source, list[Task | Invalid]], bool]
             if not look(source, block.items):
                 raise Enough
 
-        with closing(open_source(spec, Checker(allow_unknown=True))) as source:
+        checker = Checker(allow_unknown=True)
+        source: Source = open_source(spec, checker)
+        if journal.shards:
+            source = ShardedSource(spec, [state.shard for state in journal.shards], checker)
+        with closing(source):
             await source.read(admit)
 
     with suppress(Enough):
@@ -186,7 +196,7 @@ def _choice(run: Kept, journal: Look, what: str) -> Callable[[int], bool]:
         case "unsettled":
             return lambda ordinal: ordinal not in settled
         case "in-doubt":
-            return lambda ordinal: ordinal not in settled and ordinal < journal.doubt_below
+            return lambda ordinal: ordinal not in settled and journal.doubted(ordinal)
         case _:
             return lambda ordinal: ordinal not in settled or ordinal in rejected
 

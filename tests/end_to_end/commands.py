@@ -65,6 +65,10 @@ class Running:
         self._process = process
         self._said = b""
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def send_signal(self, number: int) -> None:
         """Send it a signal."""
         self._process.send_signal(number)
