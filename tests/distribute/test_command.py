@@ -29,11 +29,13 @@ async def test_two_processes_share_a_file_and_their_run_is_seen_like_any_other(
     """
     What was rejected has its line, is shown and exported, and verify knows of it.
     """
-    lines = make_tasks(4000, padding=4000)  # 16 MB: four shards.
+    lines = make_tasks(4000, padding=800)  # 3 MB: four shards.
     lines[3333] = b'{"id": "t-03333"}'
     path = write_lines(tmp_path / "tasks.jsonl", lines)
     async with listening(make_service()) as account:
-        ended = await submit(account, path, "--workers", "2", "--invalid", "reject")
+        ended = await submit(
+            account, path, "--workers", "2", "--shard-size", "1", "--invalid", "reject"
+        )
         env = as_user_of(account)
         shown = await asyncio.to_thread(
             bulksubmit_here, "runs", "show", "last", "--output", "json", env=env
@@ -67,12 +69,23 @@ async def test_two_processes_share_a_file_and_their_run_is_seen_like_any_other(
 
 
 async def test_ctrl_c_drains_all_workers_and_the_run_goes_on(tmp_path: Path) -> None:
-    tasks = make_tasks(3000, padding=4000)
+    tasks = make_tasks(3000, padding=800)
     path = write_lines(tmp_path / "tasks.jsonl", tasks)
     service, reached = watched(5, 0.05)
     async with listening(service) as account:
         env = as_user_of(account)
-        command = ("submit", path, "--job-id", JOB_ID, "--output", "json", "--workers", "2")
+        command = (
+            "submit",
+            path,
+            "--job-id",
+            JOB_ID,
+            "--output",
+            "json",
+            "--workers",
+            "2",
+            "--shard-size",
+            "1",
+        )
         async with running(*command, "--max-rate", "2000", env=env) as process:
             await reached.wait()
             process.send_signal(signal.SIGINT)
@@ -89,11 +102,22 @@ async def test_ctrl_c_drains_all_workers_and_the_run_goes_on(tmp_path: Path) -> 
 
 
 async def test_a_killed_worker_costs_nothing(tmp_path: Path) -> None:
-    tasks = make_tasks(4000, padding=4000)
+    tasks = make_tasks(4000, padding=800)
     path = write_lines(tmp_path / "tasks.jsonl", tasks)
     service, reached = watched(8, 0.02)
     async with listening(service) as account:
-        command = ("submit", path, "--job-id", JOB_ID, "--output", "json", "--workers", "2")
+        command = (
+            "submit",
+            path,
+            "--job-id",
+            JOB_ID,
+            "--output",
+            "json",
+            "--workers",
+            "2",
+            "--shard-size",
+            "1",
+        )
         async with running(*command, env=as_user_of(account)) as process:
             await reached.wait()
             os.kill(children_of(process.pid)[0], signal.SIGKILL)
