@@ -1,0 +1,238 @@
+"""Takes the steps, one after the other, within what they may cost."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+import anyio
+
+from bulksubmit.bench.curve import Curve, next_in_flight
+from bulksubmit.bench.meter import Meter, measured
+from bulksubmit.consumer import running
+from bulksubmit.core.events import Event, Observer
+from bulksubmit.errors import NotConverged
+from bulksubmit.journal import NoJournal
+from bulksubmit.observe.report import Tally
+from bulksubmit.producer import open_source
+from bulksubmit.runs import Run, new_run_id
+from bulksubmit.settings import Settings
+from bulksubmit.submission import Service, Submission
+
+# Of the time: 8 steps up to 100, 4 to close in on the knee, and 3 for the adaptive limit.
+STEPS, AUTO_STEPS = 15, 3
+PAUSE_S = 0.5  # From one step to the next: what waits in line at the service is done.
+STEP_S_MIN = 1.0
+DRAIN_S = 5.0
+# Tasks are shared out by requests in flight, so that each step has about as many rounds; but few
+# requests have no mean, and the adaptive limit needs to find its number.
+WEIGHT_MIN, WEIGHT_AUTO, CLOSING_IN = 8, 64, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What it may cost.
+
+    Attributes:
+        tasks_max: Tasks sent, in all.
+        duration_s: How long it takes, but for the last replies.
+        task_bytes: The size of a task; about 100 at least.
+    """
+
+    tasks_max: int
+    duration_s: float
+    task_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """How far it is.
+
+    Attributes:
+        in_flight: Of this step; None for the adaptive limit.
+        elapsed_s: Since the start.
+        added: Tasks added since then.
+    """
+
+    in_flight: int | None
+    elapsed_s: float
+    added: int
+
+
+class Flood:
+    """Steps up to the knee, and what they brought.
+
+    Attributes:
+        curve: Up to now.
+        sent: Tasks handed out to be sent, up to now.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        settings: Settings,
+        *,
+        job_id: str,
+        observer: Observer,
+        random: Random,
+        stepped: Callable[[Curve], None] = lambda _: None,
+        cpu_s: Callable[[], float] = time.process_time,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            plan: What it may cost.
+            settings: Of each run; ``concurrency_max`` is the most in flight that is tried.
+            job_id: The job's.
+            observer: Told of each event.
+            random: For jitter.
+            stepped: Told of the curve after each step.
+            cpu_s: How long this process has kept a core busy.
+        """
+        self._plan, self._job_id, self._random = plan, job_id, random
+        self._settings = replace(settings, drain_s=DRAIN_S, retry_timeout_s=plan.duration_s)
+        self._observer, self._stepped, self._cpu_s = observer, stepped, cpu_s
+        self._tally: Tally | None = None
+        self._began_s = 0.0
+        self._step = 0
+        self._meter: Meter | None = None
+        self._in_flight: int | None = 1
+        self.curve = Curve()
+        self.sent = 0
+
+    def tell(self, event: Event, /) -> None:
+        """See Observer: for the service's requests, which are those of whatever run it is now."""
+        if self._tally:
+            self._tally(event)
+        self._observer(event)
+
+    @property
+    def under_way(self) -> UnderWay:
+        """How far it is."""
+        if self._meter is None:
+            return UnderWay(None, 0.0, 0)
+        elapsed_s = anyio.current_time() - self._began_s
+        return UnderWay(self._in_flight, elapsed_s, self._meter.added)
+
+    @property
+    def added(self) -> int:
+        """Tasks that were added, up to now."""
+        return self._meter.added if self._meter else 0
+
+    async def run(self, service: Service) -> None:
+        """Take all steps. When it is cut off, ``curve`` has what was seen so far.
+
+        Raises:
+            BulkSubmitError: if the service takes no tasks.
+        """
+        await self._run(service)
+        if not self.added:
+            assert self._meter is not None, "set by then"
+            trouble = self._meter.trouble
+            reason = "too few tasks, or too little time, to see anything"
+            raise NotConverged(f"nothing got through: {trouble}" if trouble else reason)
+
+    async def _run(self, service: Service) -> None:
+        self._began_s = anyio.current_time()
+        self._meter = Meter(service, self._cpu_s)
+        step_s = self._plan.duration_s / STEPS
+        auto_s = AUTO_STEPS * step_s
+        ends_s = self._began_s + self._plan.duration_s
+        most = self._settings.concurrency_max
+        with TemporaryDirectory(prefix="bulksubmit-bench-") as folder:
+            while (number := next_in_flight(self.curve.fixed, most)) is not None:
+                if not await self._rest(self._meter, ends_s - auto_s - step_s):
+                    break
+                tasks_max = self._share_of(number, most)
+                seen = len(self.curve.steps)
+                await self._take(number, step_s, tasks_max, Path(folder))
+                if len(self.curve.steps) == seen:
+                    break  # Too little came of it to go on from.
+            if self.added and await self._rest(self._meter, ends_s - STEP_S_MIN):
+                left_s = min(auto_s, ends_s - anyio.current_time())
+                await self._take(None, left_s, self._plan.tasks_max - self.sent, Path(folder))
+
+    async def _rest(self, meter: Meter, until_s: float) -> bool:
+        """Leave the service alone for a moment, and as long as it asked to; False if too long."""
+        now_s = anyio.current_time()
+        if self.curve.steps:
+            now_s = max(now_s + PAUSE_S, meter.quiet_until_s)
+        if now_s > max(until_s, self._began_s):
+            return False
+        await anyio.sleep_until(now_s)
+        return True
+
+    def _share_of(self, number: int, most: int) -> int:
+        """How many of the tasks that are left a step may send."""
+        later, higher = [], number
+        while higher < most:
+            higher = min(2 * higher, most)
+            later.append(higher)
+        weights = [max(each, WEIGHT_MIN) for each in (*later, *[number] * CLOSING_IN)]
+        weight = max(number, WEIGHT_MIN)
+        left = self._plan.tasks_max - self.sent
+        return left * weight // (weight + sum(weights) + WEIGHT_AUTO)
+
+    async def _take(self, number: int | None, step_s: float, tasks_max: int, folder: Path) -> None:
+        """One step: a run of its own, on connections that stay."""
+        meter = self._meter
+        assert meter is not None, "in run()"
+        meter.exchanges.clear()
+        self._in_flight = number
+        self._step += 1
+        settings = replace(
+            self._settings,
+            concurrency="auto" if number is None else number,
+            max_duration_s=step_s,
+        )
+        began_s, all_sent = anyio.current_time(), False
+        try:
+            all_sent = await self._submit(meter, settings, self._tasks(tasks_max), folder)
+        finally:
+            until_s = None if all_sent else min(began_s + step_s, anyio.current_time())
+            step = measured(meter.exchanges, number, until_s=until_s)
+            if step is not None:
+                self.curve = Curve((*self.curve.steps, step))
+                self._stepped(self.curve)
+
+    async def _submit(
+        self, meter: Meter, settings: Settings, tasks: Iterator[bytes], folder: Path
+    ) -> bool:
+        """Send tasks until there are no more, which is true, or the time is over."""
+        tally = self._tally = Tally(anyio.current_time)
+        with closing(open_source(tasks)) as source:
+            submission = Submission(
+                source,
+                meter,
+                work=Run(new_run_id(), folder, NoJournal()),
+                job_id=self._job_id,
+                settings=settings,
+                observer=self.tell,
+                tally=tally,
+                random=self._random,
+                cpu_s=self._cpu_s,
+            )
+            async with running(submission) as outcomes:
+                try:
+                    await outcomes.drain()
+                except NotConverged:
+                    if outcomes.report.rejected:
+                        raise
+                    # Its time is over, as it should be; or nothing got through, as the step says.
+        return outcomes.report.source_complete
+
+    def _tasks(self, count: int) -> Iterator[bytes]:
+        """Tasks that no other step has."""
+        for number in range(count):
+            self.sent += 1
+            yield make_task(f"b{self._step:02d}-{number:07d}", self._plan.task_bytes)
+
+
+def make_task(task_id: str, size: int) -> bytes:
+    """A task that does nothing, of that size in bytes if it is not too small for one."""
+    head = b'{"id":"%b","commandLine":"true","environmentSettings":[{"name":"PADDING","value":"'
+    body, tail = head % task_id.encode(), b'"}]}'
+    return body + b"x" * max(0, size - len(body) - len(tail)) + tail
