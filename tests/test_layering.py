@@ -85,8 +85,8 @@ ROOMS = {
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
-        "__init__ api bench consumer core database emulator errors history journal loop observe producer "
-        "runs service settings submission verify",
+        "__init__ api bench consumer core database emulator errors history journal loop observe "
+        "producer runs service settings submission verify",
         "anyio click orjson platformdirs",
     ),
     "__main__": May("cli"),

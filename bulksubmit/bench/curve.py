@@ -1,7 +1,7 @@
 """What the steps come to: the knee, what limits the speed, and the settings that follow.
 
-    knee    the fewest requests in flight that bring 95 % of the most tasks a second that any fixed
-            number of them brought: with fewer it is slower, with more each only waits longer
+The knee is the fewest requests in flight that bring 95 % of the most tasks a second that any fixed
+number of them brought: with fewer it is slower, with more each only waits longer.
 """
 
 from collections.abc import Sequence

@@ -2,8 +2,10 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -12,8 +14,9 @@ import anyio
 
 from bulksubmit.bench.curve import Curve, next_in_flight
 from bulksubmit.bench.meter import Meter, measured
-from bulksubmit.consumer import running
+from bulksubmit.consumer import Outcomes, running
 from bulksubmit.core.events import Event, Observer
+from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import NotConverged
 from bulksubmit.journal import NoJournal
 from bulksubmit.observe.report import Tally
@@ -30,6 +33,7 @@ DRAIN_S = 5.0
 # Tasks are shared out by requests in flight, so that each step has about as many rounds; but few
 # requests have no mean, and the adaptive limit needs to find its number.
 WEIGHT_MIN, WEIGHT_AUTO, CLOSING_IN = 8, 64, 3
+ROUNDS_MIN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,7 @@ class Plan:
     """What it may cost.
 
     Attributes:
-        tasks_max: Tasks sent, in all.
+        tasks_max: Tasks added, in all, those included whose reply was lost.
         duration_s: How long it takes, but for the last replies.
         task_bytes: The size of a task; about 100 at least.
     """
@@ -67,7 +71,6 @@ class Flood:
 
     Attributes:
         curve: Up to now.
-        sent: Tasks handed out to be sent, up to now.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Flood:
         """
         self._plan, self._job_id, self._random = plan, job_id, random
         self._settings = replace(settings, drain_s=DRAIN_S, retry_timeout_s=plan.duration_s)
+        self._most = settings.concurrency_max
         self._observer, self._stepped, self._cpu_s = observer, stepped, cpu_s
         self._tally: Tally | None = None
         self._began_s = 0.0
@@ -101,7 +105,6 @@ class Flood:
         self._meter: Meter | None = None
         self._in_flight: int | None = 1
         self.curve = Curve()
-        self.sent = 0
 
     def tell(self, event: Event, /) -> None:
         """See Observer: for the service's requests, which are those of whatever run it is now."""
@@ -137,23 +140,23 @@ class Flood:
 
     async def _run(self, service: Service) -> None:
         self._began_s = anyio.current_time()
-        self._meter = Meter(service, self._cpu_s)
         step_s = self._plan.duration_s / STEPS
         auto_s = AUTO_STEPS * step_s
         ends_s = self._began_s + self._plan.duration_s
-        most = self._settings.concurrency_max
-        with TemporaryDirectory(prefix="bulksubmit-bench-") as folder:
-            while (number := next_in_flight(self.curve.fixed, most)) is not None:
-                if not await self._rest(self._meter, ends_s - auto_s - step_s):
+        meter = self._meter = Meter(service, self._cpu_s)
+        with TemporaryDirectory(prefix="bulksubmit-bench-") as name:
+            folder = Path(name)
+            while (number := next_in_flight(self.curve.fixed, self._most)) is not None:
+                if not await self._rest(meter, ends_s - auto_s - step_s):
                     break
-                tasks_max = self._share_of(number, most)
-                seen = len(self.curve.steps)
-                await self._take(number, step_s, tasks_max, Path(folder))
-                if len(self.curve.steps) == seen:
+                if not await self._take(
+                    meter, number, step_s, self._share_of(meter, number), folder
+                ):
                     break  # Too little came of it to go on from.
-            if self.added and await self._rest(self._meter, ends_s - STEP_S_MIN):
+            if meter.added and await self._rest(meter, ends_s - STEP_S_MIN):
                 left_s = min(auto_s, ends_s - anyio.current_time())
-                await self._take(None, left_s, self._plan.tasks_max - self.sent, Path(folder))
+                left = self._plan.tasks_max - meter.spent
+                await self._take(meter, None, left_s, left, folder)
 
     async def _rest(self, meter: Meter, until_s: float) -> bool:
         """Leave the service alone for a moment, and as long as it asked to; False if too long."""
@@ -165,45 +168,56 @@ class Flood:
         await anyio.sleep_until(now_s)
         return True
 
-    def _share_of(self, number: int, most: int) -> int:
-        """How many of the tasks that are left a step may send."""
+    def _share_of(self, meter: Meter, number: int) -> int:
+        """How many of the tasks that are left a step may add."""
         later, higher = [], number
-        while higher < most:
-            higher = min(2 * higher, most)
+        while higher < self._most:
+            higher = min(2 * higher, self._most)
             later.append(higher)
         weights = [max(each, WEIGHT_MIN) for each in (*later, *[number] * CLOSING_IN)]
         weight = max(number, WEIGHT_MIN)
-        left = self._plan.tasks_max - self.sent
-        return left * weight // (weight + sum(weights) + WEIGHT_AUTO)
+        left = self._plan.tasks_max - meter.spent
+        share = left * weight // (weight + sum(weights) + WEIGHT_AUTO)
+        return min(left, max(share, ROUNDS_MIN * number * self._settings.tasks_per_request_max))
 
-    async def _take(self, number: int | None, step_s: float, tasks_max: int, folder: Path) -> None:
-        """One step: a run of its own, on connections that stay."""
-        meter = self._meter
-        assert meter is not None, "in run()"
-        meter.exchanges.clear()
+    async def _take(
+        self, meter: Meter, number: int | None, step_s: float, tasks_max: int, folder: Path
+    ) -> bool:
+        """One step: a run of its own, on connections that stay.
+
+        Returns:
+            Whether anything can be said of it.
+        """
+        # What is in flight when enough were added may add as much again.
+        volley_max = tasks_max // 2
+        most = number or min(self._most, volley_max // self._settings.tasks_per_request_max)
+        volley = most * self._settings.tasks_per_request_max
+        if not 0 < volley <= volley_max:
+            return False
+        meter.begin(meter.spent + tasks_max - volley)
         self._in_flight = number
         self._step += 1
         settings = replace(
             self._settings,
             concurrency="auto" if number is None else number,
+            concurrency_max=most,
             max_duration_s=step_s,
         )
-        began_s, all_sent = anyio.current_time(), False
+        began_s = anyio.current_time()
         try:
-            all_sent = await self._submit(meter, settings, self._tasks(tasks_max), folder)
+            await self._submit(meter, settings, folder)
         finally:
-            until_s = None if all_sent else min(began_s + step_s, anyio.current_time())
+            until_s = min(began_s + step_s, meter.enough_s, anyio.current_time())
             step = measured(meter.exchanges, number, until_s=until_s)
             if step is not None:
                 self.curve = Curve((*self.curve.steps, step))
                 self._stepped(self.curve)
+        return step is not None
 
-    async def _submit(
-        self, meter: Meter, settings: Settings, tasks: Iterator[bytes], folder: Path
-    ) -> bool:
-        """Send tasks until there are no more, which is true, or the time is over."""
+    async def _submit(self, meter: Meter, settings: Settings, folder: Path) -> None:
+        """Send tasks until enough were added, or the time is over."""
         tally = self._tally = Tally(anyio.current_time)
-        with closing(open_source(tasks)) as source:
+        with closing(open_source(self._tasks())) as source:
             submission = Submission(
                 source,
                 meter,
@@ -216,19 +230,27 @@ class Flood:
                 cpu_s=self._cpu_s,
             )
             async with running(submission) as outcomes:
-                try:
-                    await outcomes.drain()
-                except NotConverged:
-                    if outcomes.report.rejected:
-                        raise
-                    # Its time is over, as it should be; or nothing got through, as the step says.
-        return outcomes.report.source_complete
+                meter.stop = partial(outcomes.stop, "enough were added")
+                rejected: Outcome | None = None
+                # It is stopped, as it should be; or nothing gets through, as the step will say.
+                with suppress(NotConverged):
+                    rejected = await _first_rejected(outcomes)
+            if rejected:
+                reason = f"{rejected.code}: {rejected.message}"
+                raise NotConverged(f"the service does not take the tasks: {reason}")
 
-    def _tasks(self, count: int) -> Iterator[bytes]:
-        """Tasks that no other step has."""
-        for number in range(count):
-            self.sent += 1
+    def _tasks(self) -> Iterator[bytes]:
+        """Tasks without end, that no other step has."""
+        for number in count():
             yield make_task(f"b{self._step:02d}-{number:07d}", self._plan.task_bytes)
+
+
+async def _first_rejected(outcomes: Outcomes) -> Outcome | None:
+    """Take all outcomes in, up to the first that no such task should have."""
+    async for outcome in outcomes:
+        if outcome.verdict is Verdict.REJECTED:
+            return outcome
+    return None
 
 
 def make_task(task_id: str, size: int) -> bytes:

@@ -4,6 +4,7 @@ An attempt brings its tasks over the time that it takes, not at its end: so a st
 measured as well as one of many, wherever in a round it begins and ends.
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import anyio
 from bulksubmit.bench.curve import Step
 from bulksubmit.core.model import Answered, Attempt, Lost, Refused, Reply, Throttled
 from bulksubmit.core.suspects import TASK_EXISTS
-from bulksubmit.core.wire import Job, ListedTask, TaskPage, TaskRange, TaskSpan
+from bulksubmit.core.wire import Job, ListedTask, TaskPage, TaskRange
 from bulksubmit.service.replies import Unavailable
 from bulksubmit.submission import Service
 
@@ -31,7 +32,6 @@ class Exchange:
     Attributes:
         sent_s: When it went.
         ended_s: When its reply was there.
-        fresh: None of its tasks was sent before.
         kind: ``good``: it says what became of tasks; ``throttled``; ``lost``: of no use.
         added: How many tasks it added.
         cpu_s: What this process had taken of its cores by then.
@@ -39,7 +39,6 @@ class Exchange:
 
     sent_s: float
     ended_s: float
-    fresh: bool
     kind: Literal["good", "throttled", "lost"]
     added: int
     cpu_s: float
@@ -49,8 +48,11 @@ class Meter:
     """A service that is measured.
 
     Attributes:
-        exchanges: Since the last reset, as they ended.
+        exchanges: Of this step, as they ended.
         added: Tasks added, ever.
+        spent: The same, and those that may have been: their reply was lost, and is not known yet.
+        enough_s: When as much was spent in this step as may be; infinite before.
+        stop: Called then.
         quiet_until_s: When the service asked to be left alone until; it may be over.
         trouble: What it said in the last reply that was of no use, if there was one.
     """
@@ -64,9 +66,16 @@ class Meter:
         """
         self._service, self._cpu_s = service, cpu_s
         self.exchanges: list[Exchange] = []
-        self.added = 0
+        self.added = self.spent = self._spent_max = 0
+        self.enough_s = math.inf
+        self.stop: Callable[[], None] = lambda: None
         self.quiet_until_s = 0.0
         self.trouble: str | None = None
+
+    def begin(self, spent_max: int) -> None:
+        """Begin a step, which is to stop when so much is spent, ever."""
+        self.exchanges.clear()
+        self._spent_max, self.enough_s = spent_max, math.inf
 
     async def add(self, attempt: Attempt) -> Reply:
         """See Transport."""
@@ -79,10 +88,12 @@ class Meter:
             self.quiet_until_s = max(self.quiet_until_s, ended_s + quiet_s)
         added = _added(attempt, reply)
         self.added += added
-        fresh = attempt.resent == 0
-        self.exchanges.append(
-            Exchange(sent_s, ended_s, fresh, _kind(reply), added, self._cpu_s())
-        )
+        doubtful = isinstance(reply, Lost) and reply.sent
+        self.spent += len(attempt.tasks) if doubtful else added
+        if self.spent >= self._spent_max and math.isinf(self.enough_s):
+            self.enough_s = ended_s
+            self.stop()
+        self.exchanges.append(Exchange(sent_s, ended_s, _kind(reply), added, self._cpu_s()))
         return reply
 
     async def get_job(self) -> Job | Unavailable:
@@ -94,7 +105,7 @@ class Meter:
         return await self._service.patch_job(on_all_tasks_complete)
 
     async def list_tasks(
-        self, link: str | None = None, *, within: TaskRange | TaskSpan | None = None
+        self, link: str | None = None, *, within: TaskRange | None = None
     ) -> TaskPage | Unavailable:
         """See Transport."""
         return await self._service.list_tasks(link, within=within)
@@ -125,22 +136,21 @@ def _kind(reply: Reply) -> Literal["good", "throttled", "lost"]:
 
 
 def measured(
-    exchanges: Sequence[Exchange], in_flight: int | None, *, until_s: float | None = None
+    exchanges: Sequence[Exchange], in_flight: int | None, *, until_s: float
 ) -> Step | None:
-    """What a step brought, once it had settled in, and as long as there was more to send.
+    """What a step brought, once it had settled in, and as long as more was sent.
 
     Args:
         exchanges: All of it, as they ended.
         in_flight: How many were to be; None for the adaptive limit.
-        until_s: When it was stopped; None if all was sent by then.
+        until_s: When it was stopped.
 
     Returns:
         The step; None if there is too little to be said of it.
     """
-    fresh_s = [each.sent_s for each in exchanges if each.fresh]
-    if not fresh_s:
+    if not exchanges:
         return None
-    from_s, to_s = min(fresh_s), max(fresh_s) if until_s is None else until_s
+    from_s, to_s = min(each.sent_s for each in exchanges), until_s
     settling = SETTLING_SHARE if in_flight else SETTLING_SHARE_AUTO
     settled_s = from_s + settling * (to_s - from_s)
     inside = _ended_in(exchanges, settled_s, to_s)
