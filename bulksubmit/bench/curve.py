@@ -46,6 +46,11 @@ class Step:
     lost_share: float
     cpu_share: float
 
+    @property
+    def is_throttled(self) -> bool:
+        """Whether it was more than the service takes."""
+        return self.throttled_share > THROTTLED_SHARE
+
 
 class Limit(StrEnum):
     """What limits the speed."""
@@ -98,9 +103,9 @@ class Curve:
 
     @property
     def knee(self) -> Step | None:
-        """The same, where more in flight were tried and brought no more; else it is not known."""
+        """The same, if more in flight are known to bring no more."""
         enough = self.enough
-        if enough is None or enough.in_flight == self.fixed[-1].in_flight:
+        if enough is None or (enough is self.fixed[-1] and not enough.is_throttled):
             return None
         return enough
 
@@ -115,7 +120,7 @@ class Curve:
             return Limit.CPU
         if max(step.lost_share for step in there) > LOST_SHARE:
             return Limit.FAILING
-        if max(step.throttled_share for step in there) > THROTTLED_SHARE:
+        if any(step.is_throttled for step in there):
             return Limit.THROTTLED
         return Limit.SLOW if self.knee else Limit.LATENCY
 
@@ -186,7 +191,8 @@ def next_in_flight(steps: Sequence[Step], most: int) -> int | None:
     here = round(enough.in_flight)
     least = ENOUGH * max(step.tasks_per_s for step in fixed)
     above = next((step for step in fixed if step.in_flight > here), None)
-    if above and above.tasks_per_s < least:  # Too much does harm: there may be more before that.
+    # Where too much does harm, there may be more to be had just before that.
+    if above and (above.tasks_per_s < least or above.is_throttled):
         middle = _between(here, round(above.in_flight))
         if middle:
             return middle

@@ -28,11 +28,11 @@ from bulksubmit.submission import Service, Submission
 # Of the time: 8 steps up to 100, 4 to close in on the knee, and 3 for the adaptive limit.
 STEPS, AUTO_STEPS = 15, 3
 PAUSE_S = 0.5  # From one step to the next: what waits in line at the service is done.
-STEP_S_MIN = 1.0
+STEP_S_MIN = 0.5
 DRAIN_S = 5.0
 # Tasks are shared out by requests in flight, so that each step has about as many rounds; but few
 # requests have no mean, and the adaptive limit needs to find its number.
-WEIGHT_MIN, WEIGHT_AUTO, CLOSING_IN = 8, 64, 3
+WEIGHT_MIN, WEIGHT_AUTO = 16, 64
 ROUNDS_MIN = 4
 
 
@@ -174,7 +174,7 @@ class Flood:
         while higher < self._most:
             higher = min(2 * higher, self._most)
             later.append(higher)
-        weights = [max(each, WEIGHT_MIN) for each in (*later, *[number] * CLOSING_IN)]
+        weights = [max(each, WEIGHT_MIN) for each in (*later, number)]  # And one to close in.
         weight = max(number, WEIGHT_MIN)
         left = self._plan.tasks_max - meter.spent
         share = left * weight // (weight + sum(weights) + WEIGHT_AUTO)

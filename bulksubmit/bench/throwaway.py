@@ -14,7 +14,7 @@ import anyio
 
 from bulksubmit.core.backoff import PRESSURE_BACKOFF
 from bulksubmit.core.wire import encode_new_job
-from bulksubmit.errors import ServiceUnreachable
+from bulksubmit.errors import ServiceRefused, ServiceUnreachable
 from bulksubmit.service.replies import Unavailable
 
 PREFIX, POOL_PREFIX = "bulksubmit-bench-", "no-such-pool-"
@@ -47,8 +47,7 @@ class ThrowAwayJob:
 
     Attributes:
         id: Its ID.
-        perhaps_there: It was asked for, and so may be there.
-        there: It is there.
+        perhaps_there: It is there, or may be: it was asked for.
         deleted: It was deleted.
     """
 
@@ -60,7 +59,7 @@ class ThrowAwayJob:
         """
         self._suffix, self._random = f"{random.getrandbits(64):016x}", random
         self.id = PREFIX + self._suffix
-        self.perhaps_there = self.there = self.deleted = False
+        self.perhaps_there = self.deleted = False
 
     async def create(self, jobs: Jobs) -> None:
         """Make it. Since its ID is drawn, one that is there was made by an earlier try.
@@ -77,11 +76,17 @@ class ThrowAwayJob:
         )
 
         async def create() -> bool | Unavailable:
-            self.perhaps_there = True
-            return await jobs.create_job(body)
+            before, self.perhaps_there = self.perhaps_there, True
+            try:
+                answer = await jobs.create_job(body)
+            except ServiceRefused:
+                self.perhaps_there = before
+                raise
+            if isinstance(answer, Unavailable) and not answer.sent:
+                self.perhaps_there = before
+            return answer
 
         await self._patiently("the job cannot be created", create)
-        self.there = True
 
     async def delete(self, jobs: Jobs) -> None:
         """Delete it, and its tasks with it.
@@ -91,7 +96,7 @@ class ThrowAwayJob:
             ServiceUnreachable: if it does not answer.
         """
         await self._patiently(f"the job {self.id} cannot be deleted", jobs.delete_job)
-        self.perhaps_there, self.there, self.deleted = False, False, True
+        self.perhaps_there, self.deleted = False, True
 
     async def _patiently(self, what: str, ask: Callable[[], Awaitable[_T | Unavailable]]) -> _T:
         ends_s = anyio.current_time() + PATIENCE_S

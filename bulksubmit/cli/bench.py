@@ -79,7 +79,7 @@ Examples:
 )
 @action(
     "--tasks",
-    type=click.IntRange(100, 10_000_000),
+    type=click.IntRange(1000, 10_000_000),
     default=200_000,
     show_default=True,
     group=SENT,
