@@ -93,18 +93,28 @@ class Trial:
 @pytest.mark.parametrize(
     ("capacity", "knee", "limit"),
     [
-        (Capacity(parallel=16, latency_ms=300, latency_spread=SPREAD), 16, Limit.THROTTLED),
         (Capacity(parallel=2, latency_ms=300, latency_spread=SPREAD), 2, Limit.THROTTLED),
-        (
-            Capacity(parallel=24, waits=math.inf, latency_ms=400, latency_spread=SPREAD),
-            24,
-            Limit.SLOW,
+        pytest.param(
+            Capacity(parallel=16, latency_ms=300, latency_spread=SPREAD),
+            *(16, Limit.THROTTLED),
+            marks=pytest.mark.thorough,
         ),
+        pytest.param(
+            Capacity(parallel=64, latency_ms=100, latency_spread=SPREAD),
+            *(64, Limit.THROTTLED),
+            marks=pytest.mark.thorough,
+        ),
+        pytest.param(
+            Capacity(parallel=24, waits=math.inf, latency_ms=400, latency_spread=SPREAD),
+            *(24, Limit.SLOW),
+            marks=pytest.mark.thorough,
+        ),
+        (Capacity(parallel=8, waits=math.inf, latency_ms=400), 8, Limit.SLOW),
         # 50 requests of 10 tasks a second at 0.25 s each are 12.5 in flight.
-        (
+        pytest.param(
             Capacity(tasks_per_s=500, burst_s=0.2, latency_ms=250, latency_spread=SPREAD),
-            12.5,
-            Limit.THROTTLED,
+            *(12.5, Limit.THROTTLED),
+            marks=pytest.mark.thorough,
         ),
         # It asks to be left alone for 2 s, whenever there is one too many.
         (Capacity(parallel=6, latency_ms=200, retry_after_s=2), 6, Limit.THROTTLED),
