@@ -1,7 +1,8 @@
 """What the steps come to: the knee, what limits the speed, and the settings that follow.
 
 The knee is the fewest requests in flight that bring 95 % of the most tasks a second that any fixed
-number of them brought: with fewer it is slower, with more each only waits longer.
+number of them brought without being throttled much: with fewer it is slower, with more each only
+waits longer, or is refused.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ RISES = 1.1  # Twice as many in flight that bring less than this are past the kn
 NEAR = 1.2  # A knee that is known to a fifth is known well enough.
 CPU_SHARE = 0.85  # A core that is busy for so long has no time for more.
 THROTTLED_SHARE, LOST_SHARE = 0.02, 0.05  # More replies of a kind are no accident.
+TOO_MUCH_SHARE = 0.1  # So many throttled: what is more than the service takes brings nothing.
 AUTO_ENOUGH = 0.85  # It has had to find its number in that time, too.
 
 
@@ -88,9 +90,15 @@ class Curve:
         return next((step for step in self.steps if step.auto), None)
 
     @property
+    def usable(self) -> list[Step]:
+        """The fixed ones that were not throttled much; if there is none, all of them."""
+        fixed = self.fixed
+        return [step for step in fixed if step.throttled_share <= TOO_MUCH_SHARE] or fixed
+
+    @property
     def best(self) -> Step | None:
         """The most tasks a second at a fixed number in flight."""
-        return max(self.fixed, key=lambda step: step.tasks_per_s, default=None)
+        return max(self.usable, key=lambda step: step.tasks_per_s, default=None)
 
     @property
     def enough(self) -> Step | None:
@@ -99,7 +107,7 @@ class Curve:
         if best is None:
             return None
         least = ENOUGH * best.tasks_per_s
-        return next(step for step in self.fixed if step.tasks_per_s >= least)
+        return next(step for step in self.usable if step.tasks_per_s >= least)
 
     @property
     def knee(self) -> Step | None:
@@ -189,10 +197,10 @@ def next_in_flight(steps: Sequence[Step], most: int) -> int | None:
     if _rises(fixed):
         return min(2 * numbers[-1], most) if numbers[-1] < most else None
     here = round(enough.in_flight)
-    least = ENOUGH * max(step.tasks_per_s for step in fixed)
+    best = max(step.tasks_per_s for step in curve.usable)
     above = next((step for step in fixed if step.in_flight > here), None)
-    # Where too much does harm, there may be more to be had just before that.
-    if above and (above.tasks_per_s < least or above.is_throttled):
+    # Where the next one is too much, there may be more to be had just before that.
+    if above and (above.tasks_per_s < ENOUGH * best or above.throttled_share > TOO_MUCH_SHARE):
         middle = _between(here, round(above.in_flight))
         if middle:
             return middle
@@ -212,5 +220,5 @@ def _rises(fixed: Sequence[Step]) -> bool:
     return (
         last.tasks_per_s >= RISES * most_before
         and last.tasks > 0
-        and last.throttled_share <= 5 * THROTTLED_SHARE
+        and last.throttled_share <= TOO_MUCH_SHARE
     )

@@ -22,7 +22,7 @@ from bulksubmit.cli import run_async
 from bulksubmit.cli.curve import Measured, table
 from bulksubmit.cli.flood import Output, Signals, Target, observer_of
 from bulksubmit.cli.said import print_json
-from bulksubmit.cli.spawned import emulator
+from bulksubmit.cli.spawned import emulator, leave_on_signals
 from bulksubmit.core.redact import redact
 from bulksubmit.errors import BulkSubmitError
 from bulksubmit.observe.report import exit_code
@@ -65,6 +65,7 @@ def measure_emulator(capacity: Path | str, asked: Asked, output: Output) -> Meas
     Returns:
         What was seen, whatever end it took.
     """
+    leave_on_signals()
     key = base64.b64encode(secrets.token_bytes(64)).decode()
     with (
         _file_of(capacity) as path,
@@ -72,6 +73,7 @@ def measure_emulator(capacity: Path | str, asked: Asked, output: Output) -> Meas
     ):
         target = Target("", endpoint, SharedKey(ACCOUNT, key))
         measured = measure_account(target, asked, output)
+        leave_on_signals()
     return replace(measured, emulator=True, job_left=False)  # It is gone with its jobs.
 
 

@@ -3,8 +3,6 @@
 import base64
 import os
 import secrets
-import signal
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +14,7 @@ import orjson
 from bulksubmit.cli import run_async
 from bulksubmit.cli.flood import Output, Target, flood, print_report
 from bulksubmit.cli.said import print_json
-from bulksubmit.cli.spawned import emulator
+from bulksubmit.cli.spawned import emulator, leave_on_signals
 from bulksubmit.core.events import Event
 from bulksubmit.service.auth import SharedKey
 from bulksubmit.service.listing import task_ids
@@ -46,8 +44,7 @@ def show_off(*, tasks: int, seed: int, as_json: bool) -> int:
         The exit code.
     """
     # Until the flood heeds signals itself, and after it: what was made here is cleaned up.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+    leave_on_signals()
     with tempfile.TemporaryDirectory(prefix="bulksubmit-demo-") as folder:
         os.environ["BULKSUBMIT_STATE_DIR"] = folder  # A demo's run is not worth keeping.
         path = Path(folder) / "tasks.jsonl"
@@ -61,10 +58,6 @@ def show_off(*, tasks: int, seed: int, as_json: bool) -> int:
             target = Target(JOB, endpoint, SharedKey(ACCOUNT, key))
             code: int = run_async(_flood_and_check, path, target, as_json)
     return code
-
-
-def _leave(number: int, _frame: object) -> None:
-    sys.exit(128 + number)
 
 
 def write_tasks(path: Path, tasks: int) -> None:
@@ -102,8 +95,7 @@ async def _flood_and_check(path: Path, target: Target, as_json: bool) -> int:  #
     """
     output = Output(lasting=False)
     report = await flood(str(path), target, Settings(), output)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+    leave_on_signals()
     report = replace(report, journal_path=None)  # It goes with the folder.
     if not as_json:
         print_report(report, output)

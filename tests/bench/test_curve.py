@@ -105,6 +105,19 @@ def test_what_auto_makes_of_it(rate: float, settings: dict[str, object], said: s
     assert said in (curve.advice(tried_max=100) or "")
 
 
+def test_what_is_throttled_is_no_example() -> None:
+    """
+    A number in flight of which much is refused is never what to set, though it brings a bit more;
+    unless all were.
+    """
+    refused = step(16, 900.0, throttled=0.4)
+    curve = Curve((step(4, 400.0), step(8, 800.0), refused))
+
+    assert curve.best == curve.knee == step(8, 800.0)
+    assert next_in_flight(curve.steps, 100) == 11
+    assert Curve((refused,)).best is refused
+
+
 def test_nothing_was_seen() -> None:
     """
     Without a step there is nothing to be said.
