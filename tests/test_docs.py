@@ -269,7 +269,7 @@ def test_bench_commands(shell: dict[str, str], tmp_path: Path) -> None:
     Each measures, here within less: an emulator of its own, and the account.
     """
     commands = [line for line in COMMANDS if line.startswith("bulksubmit bench")]
-    less = "--duration 1 --tasks 1000 --output json"
+    less = "--duration 20 --tasks 1000 --output json"
     measured = []
 
     for command in commands:

@@ -129,10 +129,10 @@ class Flood:
         """Take all steps. When it is cut off, ``curve`` has what was seen so far.
 
         Raises:
-            BulkSubmitError: if the service takes no tasks.
+            BulkSubmitError: if the service takes no tasks, or nothing can be said.
         """
         await self._run(service)
-        if not self.added:
+        if not (self.added and self.curve.steps):
             assert self._meter is not None, "set by then"
             trouble = self._meter.trouble
             reason = "too few tasks, or too little time, to see anything"
