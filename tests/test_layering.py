@@ -70,6 +70,10 @@ ROOMS = {
     "consumer": May("core errors observe runs submission", "anyio"),
     # Runs what waits, for whoever has no loop.
     "loop": May("", "anyio uvloop"),
+    # Floods a job of its own in steps, to learn how fast the service takes tasks.
+    "bench": May(
+        "consumer core errors journal observe producer runs service settings submission", "anyio"
+    ),
     # The calls: names a source, a service and a run, and leaves the rest to the submission.
     "api": May(
         "consumer core distribute errors journal loop observe producer runs service settings "
@@ -90,7 +94,7 @@ ROOMS = {
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
-        "__init__ api consumer core database distribute emulator errors history journal loop "
+        "__init__ api bench consumer core database distribute emulator errors history journal loop "
         "observe producer record runs service settings submission verify",
         "anyio click orjson platformdirs",
     ),
