@@ -174,6 +174,28 @@ def test_commands_of_other_sources(shell: dict[str, str], tmp_path: Path) -> Non
     assert added == {"'shards/*.json.gz'": 3, "frames.csv": 2, "--template": 10}
 
 
+@pytest.mark.parametrize(
+    "workers", ["--workers auto", pytest.param("dask+local", marks=pytest.mark.thorough)]
+)
+def test_commands_of_several_workers(shell: dict[str, str], tmp_path: Path, workers: str) -> None:
+    """
+    Several workers add what one would.
+    """
+    (line,) = (line for line in SUBMITS if workers in line)
+
+    done = subprocess.run(
+        f"{line} --output json",
+        shell=True,
+        cwd=tmp_path,
+        env=shell,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert orjson.loads(done.stdout)["added"] == 2
+
+
 def test_commands_that_send_nothing(shell: dict[str, str], tmp_path: Path) -> None:
     """
     validate and a dry run of a good file end well.
