@@ -4,10 +4,14 @@ What is relied on, each seen in Dask 2024.8 and 2026.8:
 
 - A call whose worker dies is run again by Dask itself on another worker. At the fourth death
   (``distributed.scheduler.allowed-failures`` is 3) its future fails with KilledWorker.
+- A result stays on the worker that made it, and if that dies the call is run again, as long as
+  anybody holds its Dask future. So these are let go as soon as the result is here; a worker that
+  dies in the moment before has its finished call run again.
 - When the connection to the scheduler breaks, all futures are cancelled at once. The client then
   tries for its timeout to connect again, and closes. A call submitted to a closed client stays
   pending for ever.
-- Cancelling a future keeps a call from starting and does not stop one that runs.
+- Cancelling a future keeps a call from starting, unless it is about to, and does not stop one
+  that runs.
 - A scheduler unpickles what it is given; one that cannot fails the call. A worker that cannot, of
   a package that it does not have, leaves the call pending for ever. So the graph holds nothing
   but the standard library and bytes.
@@ -23,7 +27,7 @@ from concurrent import futures
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -184,7 +188,7 @@ def _address_of(scheduler: "str | Client") -> tuple[str, Any]:
     """Where a scheduler is, and the security to talk to it; None is Dask's own configuration."""
     if isinstance(scheduler, str):
         return scheduler, None
-    return _rpc(scheduler).address, scheduler.security
+    return rpc_of(scheduler).address, scheduler.security
 
 
 def check_versions(client: "Client") -> None:
@@ -197,18 +201,20 @@ def check_versions(client: "Client") -> None:
         SettingsError: with what differs where.
         ClusterLost: if the scheduler does not answer.
     """
-    _rpc(client)
-    found = _ask(client, client._get_versions, packages=["bulksubmit"])  # noqa: SLF001 - a coroutine, whatever the client
+    rpc_of(client)
+    # Private, but coroutines whatever the client, which can be waited for with an end.
+    found = _ask(client, client._get_versions)  # noqa: SLF001
+    bulksubmits = _ask(client, client._run, version, "bulksubmit", on_error="return")  # noqa: SLF001
     ours = found["client"]["packages"]
     wrong = _differing("the scheduler", ours, found["scheduler"]["packages"])
     for address, told in found["workers"].items():
-        packages = told["packages"]
-        wrong += _differing(f"the worker {address}", ours, packages)
-        if packages["bulksubmit"] != version("bulksubmit"):
-            has = packages["bulksubmit"] or "none"
-            wrong.append(
-                f"the worker {address} has {has} of bulksubmit, not {version('bulksubmit')}"
-            )
+        wrong += _differing(f"the worker {address}", ours, told["packages"])
+    needs = version("bulksubmit")
+    for address, has in bulksubmits.items():
+        if isinstance(has, PackageNotFoundError):
+            wrong.append(f"the worker {address} has no bulksubmit; it needs {needs}")
+        elif has != needs:
+            wrong.append(f"the worker {address} has bulksubmit {has}, not {needs}")
     if wrong:
         more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         raise SettingsError(f"{wrong[0]}{more}: a cluster needs the same versions as this machine")
@@ -235,7 +241,7 @@ def slots(client: "Client") -> int:
     Raises:
         ClusterLost: if the scheduler does not answer.
     """
-    return sum(_ask(client, _rpc(client).ncores).values())
+    return sum(_ask(client, rpc_of(client).ncores).values())
 
 
 def listen_host(client: "Client") -> str:
@@ -246,7 +252,7 @@ def listen_host(client: "Client") -> str:
     Raises:
         ClusterLost: if the client is not connected, or the scheduler's name does not resolve.
     """
-    scheduler_address: str = _rpc(client).address
+    scheduler_address: str = rpc_of(client).address
     address = urlsplit(scheduler_address)
     if address.scheme == "inproc":
         return "127.0.0.1"
@@ -261,19 +267,19 @@ def listen_host(client: "Client") -> str:
         raise ClusterLost(f"no way leads to {scheduler_address}: {error}") from error
 
 
-def _ask(client: "Client", question: Callable[..., Any], **about: object) -> Any:
+def _ask(client: "Client", question: Callable[..., Any], *about: object, **more: object) -> Any:
     """Have the client's loop ask the scheduler something; wait for the answer.
 
     Raises:
         ClusterLost: if there is none in time.
     """
     try:
-        return client.sync(question, asynchronous=False, callback_timeout=ANSWER_S, **about)  # type: ignore[no-untyped-call] # Dask's.
+        return client.sync(question, *about, asynchronous=False, callback_timeout=ANSWER_S, **more)  # type: ignore[no-untyped-call] # Dask's.
     except (OSError, RuntimeError) as error:  # Its loop may have ended meanwhile.
         raise ClusterLost(f"the Dask scheduler does not answer: {error!r}") from error
 
 
-def _rpc(client: "Client") -> Any:
+def rpc_of(client: "Client") -> Any:
     """The client's view of the scheduler.
 
     Raises:
@@ -331,7 +337,7 @@ class ClusterExecutor(Executor):
             Exception: whatever pickling the call raises.
         """
         message = pickle.dumps(_CalledWhenRead(fn, args, kwargs), pickle.HIGHEST_PROTOCOL)
-        _rpc(self._client)
+        rpc_of(self._client)
         future: Future[_T] = Future()
         with self._lock:
             if self._closed:
@@ -340,7 +346,8 @@ class ClusterExecutor(Executor):
             inner = self._inner.submit(pickle.loads, message, key=key)
             self._pending[future] = inner
         future.add_done_callback(self._cancel)
-        inner.add_done_callback(lambda _: self._settle(future, inner))
+        # Not by a closure over inner: a cycle would keep Dask's result, see the module.
+        inner.add_done_callback(partial(self._settle, future))
         if self._client.status != "running":  # Lost in between: Dask may never say so.
             self._fail(future, _lost(self._client))
         return future

@@ -70,7 +70,7 @@ class LocalWorkers(Executor):
         self._calls: deque[_Call] = deque()
         self._threads: list[threading.Thread] = []
         self._running: dict[int, subprocess.Popen[bytes]] = {}  # By the number of its thread.
-        self._idle = 0  # Threads that wait for a call.
+        self._idle = 0  # Threads that wait for a call, or are about to.
         self._closed = False  # No call is taken any more.
         self._terminated = False  # No process is started any more.
         # Guards all of the above; notified when a call comes, or none will.
@@ -112,6 +112,7 @@ class LocalWorkers(Executor):
                     daemon=True,
                 )
                 self._threads.append(thread)
+                self._idle += 1
                 thread.start()
             self._changed.notify()
         return call.future
@@ -170,26 +171,30 @@ class LocalWorkers(Executor):
         child: subprocess.Popen[bytes] | None = None
         try:
             while (call := self._next_call()) is not None:
-                if not call.future.set_running_or_notify_cancel():
-                    continue
-                child = self._run_call(number, child, call)
+                if call.future.set_running_or_notify_cancel():
+                    child, settle = self._run_call(number, child, call)
+                else:
+                    settle = _nothing
+                # First this: who has a result and submits the next call finds a process idle.
+                with self._changed:
+                    self._idle += 1
+                settle()
         finally:
             self._end(number, child)
 
     def _next_call(self) -> "_Call | None":
         with self._changed:
-            self._idle += 1
             self._changed.wait_for(lambda: self._calls or self._closed)
             self._idle -= 1
             return self._calls.popleft() if self._calls else None
 
     def _run_call(
         self, number: int, child: "subprocess.Popen[bytes] | None", call: "_Call"
-    ) -> "subprocess.Popen[bytes] | None":
+    ) -> "tuple[subprocess.Popen[bytes] | None, Callable[[], None]]":
         """Run a call in a process, a new one if need be.
 
         Returns:
-            The process, if it lives.
+            The process, if it lives; and what settles the call's future.
         """
         try:
             message = call.message()
@@ -198,15 +203,13 @@ class LocalWorkers(Executor):
                 child = None
                 child = self._start(number)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the call's
-            call.future.set_exception(error)
-            return child
+            return child, partial(call.future.set_exception, error)
         result = _exchange(child, message)
         if result is None:
             self._end(number, child)
-            call.future.set_exception(WorkerLost(_how_it_ended(child), child.pid))
-            return None
-        _settle(call.future, result)
-        return child
+            lost = WorkerLost(_how_it_ended(child), child.pid)
+            return None, partial(call.future.set_exception, lost)
+        return child, _settling(call.future, result)
 
     def _start(self, number: int) -> subprocess.Popen[bytes]:
         with self._changed:
@@ -276,15 +279,17 @@ def _send(child: "subprocess.Popen[bytes]", message: bytes) -> bool:
     return True
 
 
-def _settle(future: "Future[Any]", result: bytes) -> None:
+def _settling(future: "Future[Any]", result: bytes) -> Callable[[], None]:
+    """What settles a future by a message of process.py."""
     try:
         succeeded, value = pickle.loads(result)  # noqa: S301 - from our own process
     except Exception as error:  # noqa: BLE001 - objects raise what they like when unpickled
         succeeded, value = False, error
-    if succeeded:
-        future.set_result(value)
-    else:
-        future.set_exception(value)
+    return partial(future.set_result if succeeded else future.set_exception, value)
+
+
+def _nothing() -> None:
+    """Settles what is cancelled."""
 
 
 def _how_it_ended(child: "subprocess.Popen[bytes]") -> str:

@@ -6,8 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import CancelledError, Future
-from dataclasses import dataclass, field
+from concurrent.futures import CancelledError
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from bulksubmit.distribute.local import LocalWorkers, cores
 from bulksubmit.distribute.lost import WorkerLost
 from tests.distribute import calls
+from tests.distribute.waiting import wait_in
 
 
 @pytest.fixture
@@ -22,38 +22,6 @@ def workers() -> Iterator[LocalWorkers]:
     """Three processes at the most."""
     with LocalWorkers(3) as three:
         yield three
-
-
-@dataclass
-class Waiting:
-    """A call that waits until it is released.
-
-    Attributes:
-        folder: Where its FIFOs lie.
-        pid: The process that runs it.
-    """
-
-    folder: Path
-    future: Future[int]
-    pid: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.pid = int((self.folder / "told").read_text("ascii"))
-
-    def release(self) -> int:
-        """Let it end; what it returns."""
-        (self.folder / "released").write_bytes(b"")
-        return self.future.result()
-
-
-def wait_in(workers: LocalWorkers, folder: Path, *, deaf: bool = False) -> Waiting:
-    """Have a worker run a call that waits, and see it begin."""
-    folder.mkdir(exist_ok=True)
-    fifos = folder / "told", folder / "released"
-    for fifo in fifos:
-        os.mkfifo(fifo)
-    function = calls.be_deaf if deaf else calls.tell_pid_and_wait
-    return Waiting(folder, workers.submit(function, *fifos))
 
 
 def is_alive(pid: int) -> bool:
@@ -172,8 +140,8 @@ def test_what_cannot_be_pickled_fails_its_call_alone(workers: LocalWorkers) -> N
     """
     pid = workers.submit(calls.pid).result()
 
-    for future in (workers.submit(lambda: 1), workers.submit(calls.unpicklable)):
-        assert "pickle" in str(future.exception())
+    assert "pickle" in str(workers.submit(lambda: 1).exception())
+    assert "pickle" in str(workers.submit(calls.unpicklable).exception())
     assert workers.submit(calls.pid).result() == pid
 
 
