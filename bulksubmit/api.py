@@ -215,8 +215,6 @@ async def _work(
                 crew or default_crew(credential),
                 work=work,
                 journal=sharded,
-                job_id=job_id,
-                endpoint=origin,
                 account=credential.account_name if isinstance(credential, SharedKey) else None,
                 settings=settings,
                 observer=tell,

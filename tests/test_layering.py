@@ -82,8 +82,8 @@ ROOMS = {
     ),
     # Many processes, many machines: ordinary submissions of shards.
     "distribute": May(
-        "api consumer core errors intake journal ledger loop observe parts pool producer runs "
-        "service settings submission",
+        "api consumer core errors intake journal ledger loop observe parts pool producer record "
+        "runs service settings submission",
         "anyio cryptography distributed msgspec",
     ),
     # `create_tasks` of azure-batch, for the users of its clients.

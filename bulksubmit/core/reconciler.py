@@ -164,10 +164,7 @@ class Reconciler:
 
     @property
     def in_doubt(self) -> int:
-        """How many unsettled tasks may have been added, those in flight included.
-
-        A task that is to be read back is among them: one of its ID exists, or may.
-        """
+        """How many unsettled tasks may have been added; those in flight or read back are."""
         doubted = {ordinal for ordinal, trouble in self._troubles.items() if trouble.in_doubt}
         flying = (task.ordinal for attempt in self._in_flight.values() for task in attempt.tasks)
         return len(doubted.union(flying, (suspect.task.ordinal for suspect in self._suspects)))

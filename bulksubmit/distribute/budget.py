@@ -18,10 +18,10 @@ class Share:
 
 
 def shares(running: Sequence[int], *, concurrency: int, max_rate: float | None) -> dict[int, Share]:
-    """Divide what all may do, evenly and without a rest.
+    """Divide what all may do, evenly and without a rest; but none has no request in flight.
 
     Args:
-        running: The shards that run: not more of them than requests may be in flight.
+        running: The shards that run.
         concurrency: Requests in flight, of all.
         max_rate: Tasks a second, of all; None for no bound.
     """
@@ -29,4 +29,4 @@ def shares(running: Sequence[int], *, concurrency: int, max_rate: float | None) 
         return {}
     each, rest = divmod(concurrency, len(running))
     rate = None if max_rate is None else max_rate / len(running)
-    return {number: Share(each + (at < rest), rate) for at, number in enumerate(running)}
+    return {number: Share(max(1, each + (at < rest)), rate) for at, number in enumerate(running)}

@@ -10,7 +10,6 @@ It looks to its consumer as a Submission does.
 
 import math
 from contextlib import suppress
-from dataclasses import fields, replace
 from functools import partial
 from random import Random
 
@@ -18,11 +17,12 @@ import anyio
 from anyio import to_thread
 
 from bulksubmit.core.account import Place
-from bulksubmit.core.events import Observer, SourceRead
+from bulksubmit.core.events import Noted, Observer, SourceRead
 from bulksubmit.core.history import Life
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.core.suspects import TASK_EXISTS
 from bulksubmit.distribute.books import Books, RowPlaces
+from bulksubmit.distribute.brief import Brief
 from bulksubmit.distribute.budget import Share, shares
 from bulksubmit.distribute.crew import Crew
 from bulksubmit.distribute.dispatch import Dispatch
@@ -48,7 +48,7 @@ from bulksubmit.observe.report import Report as Account
 from bulksubmit.observe.report import Tally
 from bulksubmit.pool import Signal
 from bulksubmit.producer.source import Source, no_task
-from bulksubmit.producer.spec import Fingerprint, SourceSpec, is_url, known_fingerprints
+from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.runs import Run, now_utc, versions
 from bulksubmit.service.autoterminate import AutoTerminate
 from bulksubmit.service.jobs import preflight
@@ -57,17 +57,9 @@ from bulksubmit.settings import Settings
 from bulksubmit.submission import JOB_PATIENCE_S, PROGRESS_S
 
 COMMIT_S = 0.2
+ALONE_S = 20.0  # Without a worker, before that is told.
 CUT_ENDS_S = 1.0
 ENDS_S = 5.0  # For the workers' last words, beyond the time for their answers in flight.
-
-# What a worker is not told: it is the coordinator's business.
-_OURS = frozenset(
-    {
-        *("concurrency", "concurrency_max", "max_rate", "max_duration_s", "rejects_bound"),
-        *("rejects_path", "results_path", "on_unfinished", "dedupe", "check_first", "spool"),
-        *("hold_auto_terminate", "then_terminate", "origins"),
-    }
-)
 
 
 class Coordinator:
@@ -81,8 +73,6 @@ class Coordinator:
         *,
         work: Run,
         journal: Journal,
-        job_id: str,
-        endpoint: str,
         account: str | None,
         settings: Settings,
         observer: Observer,
@@ -98,8 +88,6 @@ class Coordinator:
             crew: The workers.
             work: The run.
             journal: Its journal.
-            job_id: The Batch job.
-            endpoint: The account's.
             account: Whose key signs; None for Microsoft Entra ID.
             settings: How it should go.
             observer: Told of each event.
@@ -112,10 +100,9 @@ class Coordinator:
         self._ledger = journal.ledger
         self._source, self._service, self._crew = source, service, crew
         self.work, self._journal, self._settings = work, journal, settings
-        self._job_id, self._endpoint, self._account = job_id, endpoint, account
+        self._brief = Brief(journal.identity, account, settings, events=relay is not None)
         self._observer, self._relay, self._tally, self._random = observer, relay, tally, random
-        spec = SourceSpec.from_json(journal.identity.source_spec)
-        self._spec, self._fingerprints = spec, known_fingerprints(journal.identity.source_files)
+        self._spec = spec = SourceSpec.from_json(journal.identity.source_spec)
         places = RowPlaces(spec.files or (source.name,))
         self._files = Files(
             places,
@@ -157,6 +144,7 @@ class Coordinator:
         self._stopping = False
         self._news = Signal()  # For the workers.
         self._at_once = False
+        self._alone_s = anyio.current_time()
         self._settled = False  # By somebody, since the others were told.
         self._of_shard: int | None = None  # Whose worker has told the error, by a line of its own.
         self._beginning, self._closing = anyio.CancelScope(), anyio.CancelScope()
@@ -241,46 +229,24 @@ class Coordinator:
         if generation is None:
             return None
         state = self._ledger.states[number]
-        doubt_below, settings = state.doubt_below, self._settings
+        doubt_below = state.doubt_below
         try:
             self._journal.will_send_shard(number)
         except JournalError as error:
             self.stop(error)
             return None
-        # No number of its own is needed: lines are known, or count from the shard's beginning.
         line = self._ledger.first_line(number)
         self._books.begin(number, line_known=line is not None)
         self._fleet.gone(number)
-        share = self._divided()[number]
         self._news.set()
-        local = not (self._spec.files and is_url(self._spec.files[state.shard.file]))
-        return generation, Orders(
-            run_id=self.work.run_id,
-            job_id=self._job_id,
-            endpoint=self._endpoint,
-            account=self._account,
-            spec=self._journal.identity.source_spec,
-            shard=replace(state.shard, line=line),
-            expected=self._expected(state.shard.file),
-            settings={
-                field.name: getattr(settings, field.name)
-                for field in fields(settings)
-                if field.name not in _OURS
-            }
-            | ({} if settings.concurrency == "auto" else {"concurrency": share.concurrency}),
-            share=share,
-            counts=state.counts.numbers,
+        return generation, self._brief.orders(
+            state,
+            self._divided()[number],
+            line=line,
+            doubt_below=doubt_below,
             settled=self._books.blocks_of(number),
             places=self._books.places_of(number),
-            doubt_below=doubt_below,
-            resumed=doubt_below > 0,
-            count_lines=state.lines is None and local,
-            results=settings.results_path is not None,
-            events=self._relay is not None,
         )
-
-    def _expected(self, file: int) -> Fingerprint | None:
-        return self._fingerprints[file] if self._fingerprints else None
 
     def _divided(self) -> dict[int, Share]:
         """What each of those that run may do."""
@@ -370,6 +336,7 @@ class Coordinator:
             now_s = anyio.current_time()
             if now_s >= ends_s and not self._stopping:
                 self.stop(NotConverged(f"{self._settings.max_duration_s:g} s are over"))
+            self._tell_if_alone(now_s)
             self._fleet.look()
             try:
                 self._journal.commit_if_due(self._tally.counts)
@@ -381,6 +348,15 @@ class Coordinator:
                 if self._settled:
                     self._settled = False
                     await self._hall.tell(Settled())
+
+    def _tell_if_alone(self, now_s: float) -> None:
+        """Nobody may ever come: a cluster without workers takes calls all the same."""
+        if self._hall.seats or self._stopping:
+            self._alone_s = now_s
+        elif now_s >= self._alone_s + ALONE_S:
+            self._alone_s = now_s
+            reason = f"no worker has come for {ALONE_S:g} s: are there any, and can they reach"
+            self._observer(Noted("workers", f"{reason} {self._hall.where}?"))
 
     # --- The end -------------------------------------------------------------------------------
 
@@ -473,7 +449,7 @@ class Coordinator:
         counts = self._tally.counts
         return self._tally.report(
             run_id=self.work.run_id,
-            job_id=self._job_id,
+            job_id=self._journal.identity.job_id,
             unsettled=counts.total - counts.settled - counts.abandoned,
             in_doubt=in_doubt(self._ledger.states, self._fleet),
             rejects_path=self._files.rejects_path,

@@ -4,6 +4,7 @@ import hmac
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Protocol
 
 import anyio
@@ -109,6 +110,11 @@ class Hall:
         async with listener:
             await listener.serve(self._meet)
 
+    @property
+    def where(self) -> str:
+        """Where workers come."""
+        return f"{self._host}:{self._port}"
+
     def call(self, number: int) -> Call:
         """What the executor is handed for a shard."""
         return Call(self._host, self._port, self._ticket, self._fingerprint, number)
@@ -139,7 +145,12 @@ class Hall:
         except (LinkLost, OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream):
             hello = None  # Nobody that we know: a port scan, or a worker that died at once.
         if line and isinstance(hello, Hello) and hmac.compare_digest(hello.ticket, self._ticket):
-            await self._seat(line, hello.shard)
+            if hello.version == version("bulksubmit"):
+                await self._seat(line, hello.shard)
+            else:
+                ours = version("bulksubmit")
+                why = f"the worker has {hello.version} of bulksubmit, and its coordinator {ours}"
+                await tell(Seat(hello.shard, 0, line), Nothing(why))
         if line:
             await line.aclose()
         else:

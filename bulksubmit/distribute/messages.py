@@ -28,10 +28,12 @@ class Hello(msgspec.Struct, tag="hello"):
     Attributes:
         ticket: That it was handed out a shard of this run.
         shard: Its number.
+        version: Of bulksubmit there.
     """
 
     ticket: str
     shard: int
+    version: str
 
 
 class Orders(msgspec.Struct, tag="orders", kw_only=True):
@@ -77,7 +79,13 @@ class Orders(msgspec.Struct, tag="orders", kw_only=True):
 
 
 class Nothing(msgspec.Struct, tag="nothing"):
-    """There is nothing to do: somebody else has done it, or the run stops."""
+    """There is nothing to do: somebody else has done it, or the run stops.
+
+    Attributes:
+        why: Why the worker cannot do it; None if nobody has to.
+    """
+
+    why: str | None = None
 
 
 class Budget(msgspec.Struct, tag="budget"):

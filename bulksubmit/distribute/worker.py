@@ -8,6 +8,7 @@ import os
 import time
 from contextlib import aclosing, closing, suppress
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
@@ -76,11 +77,13 @@ def run_shard(call: Call, make_credential: "Callable[[], AnyCredential] | None" 
 
 async def _run(call: Call, make_credential: "Callable[[], AnyCredential] | None") -> None:
     async with connected(call) as line:
-        await line.send(Hello(call.ticket, call.shard))
+        await line.send(Hello(call.ticket, call.shard, version("bulksubmit")))
         match await line.receive():
             case Orders() as orders:
                 await _Worker(line, orders, make_credential).run()
-            case Nothing() | _:
+            case Nothing(why) if why:
+                raise LinkLost(why)
+            case _:
                 pass
 
 
@@ -115,27 +118,40 @@ class _Worker:
         self._submission: Submission | None = None
         self._stopped = False  # By the coordinator: what is unsettled is nobody's failure.
         self._lost: LinkLost | None = None
+        self._heard = anyio.Event()  # The last report; or nothing will be, any more.
 
     async def run(self) -> None:
-        """Submit the shard, report, and wait for the last report to be confirmed."""
+        """Submit the shard, report, and wait for the last report to be confirmed.
+
+        Raises:
+            LinkLost: if the coordinator is gone.
+        """
         failure: Exception | None = None
-        async with anyio.create_task_group() as beside:
-            beside.start_soon(self._listen)
-            beside.start_soon(self._send)
-            try:
-                await self._submit()
-            except Exception as error:  # noqa: BLE001 - the coordinator raises it
-                failure = error
-            beside.cancel_scope.cancel()
+        async with anyio.create_task_group() as listening:
+            # To the very end: a message that is read by half cannot be read by another.
+            listening.start_soon(self._listen)
+            async with anyio.create_task_group() as reporting:
+                reporting.start_soon(self._send)
+                try:
+                    await self._submit()
+                except Exception as error:  # noqa: BLE001 - the coordinator raises it
+                    failure = error
+                reporting.cancel_scope.cancel()
+            if isinstance(failure, NotConverged) and self._stopped:
+                failure = None
+            with suppress(LinkLost):  # Whoever listens is told.
+                await self._say_last(failure)
+            listening.cancel_scope.cancel()
         if self._lost:
             raise self._lost
-        if isinstance(failure, NotConverged) and self._stopped:
-            failure = None
+
+    async def _say_last(self, failure: Exception | None) -> None:
+        if report := self._journal.report:  # That nobody has sent any more.
+            await self._line.send(report)
         ended = Ended(self._journal.sent_below, failure_of(failure) if failure else None)
         await self._line.send(self._journal.last(self._tally.counts, ended))
         with anyio.move_on_after(_HEARD_S):
-            while not isinstance(await self._line.receive(), Heard):
-                pass
+            await self._heard.wait()
 
     async def _submit(self) -> None:
         orders = self._orders
@@ -215,11 +231,14 @@ class _Worker:
                         self._submission.others_settled()
                     case Stop(at_once):
                         self._stop(at_once=at_once)
+                    case Heard():
+                        self._heard.set()
                     case _:
                         pass
         except LinkLost as lost:
-            self._lost = lost
+            self._lost = None if self._heard.is_set() else lost
             self._stop(at_once=False)
+            self._heard.set()
 
     def _stop(self, *, at_once: bool) -> None:
         self._stopped = True
@@ -233,7 +252,8 @@ class _Worker:
         while True:
             await self._ready.wait(anyio.current_time() + _IDLE_S)
             report = self._journal.report or self._journal.take(self._tally.counts)
-            with suppress(LinkLost):  # Whoever listens is told.
+            # Whole, or what it says would be lost. Whoever listens is told of a lost line.
+            with anyio.CancelScope(shield=True), suppress(LinkLost):
                 await self._line.send(report)
             self._journal.report = None
 
