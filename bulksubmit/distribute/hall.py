@@ -24,6 +24,8 @@ from bulksubmit.distribute.messages import (
 from bulksubmit.errors import SettingsError
 from bulksubmit.service.endpoint import is_loopback
 
+_BROKEN = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+
 HELLO_S = 30.0  # For a worker that has connected to say what for.
 
 
@@ -130,31 +132,34 @@ class Hall:
             await seat.line.aclose()
 
     async def _meet(self, stream: ByteStream) -> None:
-        line: Line[FromWorker, ToWorker] | None = None
+        """Talk with whoever has connected; also if this is cancelled, hang up at the end."""
         try:
-            with anyio.fail_after(HELLO_S):
-                if self._fingerprint is not None:
-                    stream = await TLSStream.wrap(
-                        stream,
-                        server_side=True,
-                        ssl_context=self._context,
-                        standard_compatible=False,
-                    )
-                line = coordinators_end(stream)
-                hello = await line.receive()
-        except (LinkLost, OSError, TimeoutError, anyio.BrokenResourceError, anyio.EndOfStream):
-            hello = None  # Nobody that we know: a port scan, or a worker that died at once.
-        if line and isinstance(hello, Hello) and hmac.compare_digest(hello.ticket, self._ticket):
-            if hello.version == version("bulksubmit"):
-                await self._seat(line, hello.shard)
-            else:
-                ours = version("bulksubmit")
-                why = f"the worker has {hello.version} of bulksubmit, and its coordinator {ours}"
-                await tell(Seat(hello.shard, 0, line), Nothing(why))
-        if line:
-            await line.aclose()
+            with suppress(LinkLost, OSError, TimeoutError, *_BROKEN):
+                await self._greet(stream)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.aclose_forcefully(stream)
+
+    async def _greet(self, stream: ByteStream) -> None:
+        """Take in what a worker wants; a port scan, or one that dies at once, is nobody's."""
+        with anyio.fail_after(HELLO_S):
+            if self._fingerprint is not None:
+                stream = await TLSStream.wrap(
+                    stream,
+                    server_side=True,
+                    ssl_context=self._context,
+                    standard_compatible=False,
+                )
+            line = coordinators_end(stream)
+            hello = await line.receive()
+        if not isinstance(hello, Hello) or not hmac.compare_digest(hello.ticket, self._ticket):
+            return
+        ours = version("bulksubmit")
+        if hello.version == ours:
+            await self._seat(line, hello.shard)
         else:
-            await anyio.aclose_forcefully(stream)
+            why = f"the worker has {hello.version} of bulksubmit, and its coordinator {ours}"
+            await tell(Seat(hello.shard, 0, line), Nothing(why))
 
     async def _seat(self, line: Line[FromWorker, ToWorker], number: int) -> None:
         found = self._desk.orders_for(number)

@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 KEY_VARIABLE = "AZURE_BATCH_ACCESS_KEY"
 
 _IDLE_S = 5.0  # A sign of life, while the job or a token is waited for.
+_ORDERS_S = 60.0  # From an answering machine: all places of a shard are looked up for them.
 _HEARD_S = 10.0  # For the word that the last report has come.
 _STOPPED = "its coordinator has stopped it"
 
@@ -78,7 +79,12 @@ def run_shard(call: Call, make_credential: "Callable[[], AnyCredential] | None" 
 async def _run(call: Call, make_credential: "Callable[[], AnyCredential] | None") -> None:
     async with connected(call) as line:
         await line.send(Hello(call.ticket, call.shard, version("bulksubmit")))
-        match await line.receive():
+        try:
+            with anyio.fail_after(_ORDERS_S):
+                answer = await line.receive()
+        except TimeoutError as error:
+            raise LinkLost(f"the coordinator gave no orders for {_ORDERS_S:g} s") from error
+        match answer:
             case Orders() as orders:
                 await _Worker(line, orders, make_credential).run()
             case Nothing(why) if why:
