@@ -13,12 +13,18 @@ SMALL_BYTES, MEDIUM_BYTES, RICH_BYTES = 76, 300, 1200
 _RESOURCE_FILE = (
     '{"httpUrl":"https://account.blob.core.windows.net/in/data.csv","filePath":"data.csv"}'
 )
-_RICH_FILES = ("model.bin", "settings.toml", "part.parquet")
+_RICH_FILES = ("model.bin", "part.parquet")
 _RICH_VARIABLES = {
     "OMP_NUM_THREADS": "4",
     "MODEL": "/mnt/in/model.bin",
     "RUN": "2026-11-28T18-00",
     "REGION": "westeurope",
+    "STAGE": "production",
+    "LOG_LEVEL": "info",
+    "TZ": "UTC",
+    "CACHE": "/mnt/cache",
+    "SEED": "20261128",
+    "LIMIT": "1000",
 }
 
 
@@ -55,20 +61,18 @@ def make_task(number: int, size_bytes: int) -> bytes:
 def make_rich(number: int) -> bytes:
     """One task of 1,200 bytes as a line of its file, without the line end.
 
-    It has a bit of most that tasks have: files in and out, constraints, variables, a user.
+    It has a command, a user, constraints, two files and eleven environment settings.
     """
     name = f"{number:0{ID_DIGITS}}"
-    place = "https://account.blob.core.windows.net"
+    place = f"https://account.blob.core.windows.net/in/{name}"
     files = ",".join(
-        f'{{"httpUrl":"{place}/in/{name}/{file}","filePath":"{file}","fileMode":"0644"}}'
+        f'{{"httpUrl":"{place}/{file}","filePath":"{file}","fileMode":"0644"}}'
         for file in _RICH_FILES
     )
     head = (
         f'{{"id":"{ID_START}{name}","displayName":"part {name}",'
         f'"commandLine":"/bin/bash -c \'process --part {name} --in model.bin\'",'
-        f'"resourceFiles":[{files}],"outputFiles":[{{"filePattern":"../std*.txt",'
-        f'"destination":{{"container":{{"containerUrl":"{place}/out?sig=abc","path":"{name}"}}}},'
-        f'"uploadOptions":{{"uploadCondition":"taskcompletion"}}}}],'
+        f'"resourceFiles":[{files}],'
         f'"userIdentity":{{"autoUser":{{"scope":"pool","elevationLevel":"nonadmin"}}}},'
         f'"constraints":{{"maxWallClockTime":"PT1H","retentionTime":"P1D","maxTaskRetryCount":2}},'
         f'"requiredSlots":1,"environmentSettings":['

@@ -10,7 +10,7 @@ from statistics import median
 from benchmarks.sidebyside.clients import AZURE_AIO, BULKSUBMIT, CLIENTS, IDEAL
 from benchmarks.sidebyside.runs import Bench, Case, Run, cpu_per_task_us
 
-CASES = {"small": Case(76, 100_000), "rich": Case(1200, 30_000)}
+CASES = {"small": Case(76, 200_000), "rich": Case(1200, 50_000)}
 NAMES = (BULKSUBMIT, IDEAL, AZURE_AIO)
 
 

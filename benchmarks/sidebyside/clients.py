@@ -56,6 +56,6 @@ CLIENTS: Mapping[str, Client] = {
     BULKSUBMIT: Client("`bulksubmit.submit_sync()`", _ours("client_bulksubmit")),
     IDEAL: Client("an ideal loop on aiohttp and uvloop", _ours("client_ideal")),
     AZURE_AIO: Client(
-        "azure-batch 15.1.0, `create_tasks` of `azure.batch.aio`", _azure_batch_15("aio"), 0.1
+        "azure-batch 15.1.0, `create_tasks` of `azure.batch.aio`", _azure_batch_15("aio"), 0.05
     ),
 }
