@@ -1,8 +1,11 @@
 """Task files for benchmarks: the same bytes every time, every task of exactly the same size."""
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # What every ID is made of; the text with the quote before it occurs nowhere else in a task.
 ID_START = "task-"
@@ -31,7 +34,8 @@ _RICH_VARIABLES = {
 def make_small(number: int) -> bytes:
     """One task of 76 bytes as a line of its file, without the line end: an ID and a command."""
     name = f"{number:0{ID_DIGITS}}"
-    return f'{{"id":"{ID_START}{name}","commandLine":"/bin/sh -c \'./process {name} --dry\'"}}'.encode()
+    command = f"/bin/sh -c './process {name} --dry'"
+    return f'{{"id":"{ID_START}{name}","commandLine":"{command}"}}'.encode()
 
 
 def make_task(number: int, size_bytes: int) -> bytes:

@@ -1,56 +1,145 @@
-"""Clients side by side, in interleaved rounds, against a server that is not the limit."""
+"""Clients side by side, in interleaved rounds, against a server that is not the limit.
+
+Run it from the project's folder; README.md says what is measured, and how.
+"""
 
 import argparse
 import sys
 import tempfile
-from collections import defaultdict
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median
 
-from benchmarks.sidebyside.clients import AZURE_AIO, BULKSUBMIT, CLIENTS, IDEAL
-from benchmarks.sidebyside.runs import Bench, Case, Run, cpu_per_task_us
+from benchmarks.flood import machine
+from benchmarks.sidebyside import bars, plots, tables
+from benchmarks.sidebyside.clients import CLIENTS
+from benchmarks.sidebyside.results import Results, from_json
+from benchmarks.sidebyside.runs import Bench, Run
+from benchmarks.sidebyside.sections import QUICK, SECTIONS, SMALL, START, Section
 
-CASES = {"small": Case(76, 200_000), "rich": Case(1200, 50_000)}
-NAMES = (BULKSUBMIT, IDEAL, AZURE_AIO)
+_ROUNDS, _ROUNDS_QUICK = 3, 5
+_RESULTS = Path(__file__).parent.parent / "results"
+_NAME = "sidebyside"
+
+
+def available(sections: Mapping[str, Section], asked: Sequence[str]) -> list[str]:
+    """The clients that can be had; their environments are made, which may take minutes."""
+    wanted = dict.fromkeys(client for section in sections.values() for client, _ in section.runs)
+    found = []
+    for client in wanted:
+        if client not in asked:
+            continue
+        try:
+            CLIENTS[client].command(SMALL, "", Path())
+        except (FileNotFoundError, RuntimeError) as error:
+            why = str(error).strip().splitlines()[-1]
+            print(f"{client} is left out: {why}", file=sys.stderr, flush=True)
+        else:
+            found.append(client)
+    return found
+
+
+def run_all(
+    bench: Bench, sections: Mapping[str, Section], clients: Sequence[str], rounds: int
+) -> list[Run]:
+    """All rounds of all sections, one after the other."""
+    runs: list[Run] = []
+    for client in clients:
+        bench.run(client, SMALL.start_up)  # Not counted: byte code is compiled.
+    for name, section in sections.items():
+        for number in range(section.rounds_of(rounds)):
+            began_s = time.monotonic()
+            for client, case, start_up in section.round(clients):
+                runs.append(bench.run(client, case, section=name, number=number, start_up=start_up))
+            took_s = time.monotonic() - began_s
+            print(
+                f"{name}: round {number + 1} of {section.rounds_of(rounds)}, {took_s:.0f} s",
+                file=sys.stderr,
+                flush=True,
+            )
+    return runs
+
+
+def page(results: Results) -> str:
+    """All tables."""
+    found = dict.fromkeys(run.section for run in results.runs)
+    clients = dict.fromkeys(run.client for run in results.runs)
+    parts = [
+        f"{results.when}; {results.machine}",
+        "\n".join(f"- **{client}**: {CLIENTS[client].what}" for client in clients),
+        # Of a few tasks it would say nothing.
+        *([] if results.tasks_max else [bars.table(bars.bars_of(results))]),
+        *((tables.starts if name == START else tables.section)(results, name) for name in found),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def write(results: Results, folder: Path) -> None:
+    """All tables and pictures, and the figures that they were made of."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{_NAME}.json").write_bytes(results.to_json())
+    (folder / f"{_NAME}.md").write_text(f"# Side by side\n\n{page(results)}")
+    for name, picture in plots.pictures(results).items():
+        (folder / f"{_NAME}-{name}.svg").write_text(picture)
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.sidebyside", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="ours, the ideal loop and azure-batch: two minutes"
+    )
+    for option, known in (("--only", SECTIONS), ("--clients", CLIENTS)):
+        parser.add_argument(
+            option,
+            nargs="+",
+            choices=known,
+            default=list(known),
+            metavar="NAME",
+            help=f"of {', '.join(known)}; default: all",
+        )
+    rounds = f"default: {_ROUNDS}, or {_ROUNDS_QUICK} if quick; some sections have more or fewer"
+    parser.add_argument("--rounds", type=int, help=rounds)
+    parser.add_argument("--tasks-max", type=int, help="of each case, for a quick look")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FOLDER",
+        help=f"for tables and pictures; default: {_RESULTS.relative_to(Path.cwd())}, if all is run",
+    )
+    parser.add_argument(
+        "--again", type=Path, metavar="JSON", help="run nothing, take the figures of another time"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=Path(tempfile.gettempdir(), "bulksubmit-benchmarks"),
+        help="for the task files (2 GB), which are kept; default: %(default)s",
+    )
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.sidebyside", description=__doc__)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
-    runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
-    with Bench(Path(tempfile.gettempdir(), "bulksubmit-benchmarks")) as bench:
-        for name in NAMES:
-            bench.run(name, CLIENTS[name], CASES["small"].start_up)
-        for number in range(given.rounds):
-            print(f"round {number + 1} of {given.rounds}", file=sys.stderr, flush=True)
-            for name in NAMES:
-                client = CLIENTS[name]
-                runs["start-up", name].append(bench.run(name, client, CASES["small"].start_up))
-                for kind, case in CASES.items():
-                    runs[kind, name].append(bench.run(name, client, case))
-    print("| tasks | client | CPU a task, µs | ÷ azure-batch 15.1 aio | ÷ ideal | tasks/s "
-          "| ÷ ideal | server idle | RSS, MB | start-up CPU, s |")
-    print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
-    for kind in CASES:
-        cpu = {n: cpu_per_task_us(runs[kind, n], runs["start-up", n]) for n in NAMES}
-        pace = {n: [run.tasks_per_s for run in runs[kind, n]] for n in NAMES}
-        for name in NAMES:
-            both = [
-                median(a / b for a, b in zip(cpu[name], cpu[other], strict=True))
-                for other in (AZURE_AIO, IDEAL)
-            ]
-            quick = median(a / b for a, b in zip(pace[name], pace[IDEAL], strict=True))
-            idle = 1 - median(run.seen.busy for run in runs[kind, name])
-            rss = median(run.usage.rss_bytes for run in runs[kind, name]) / 1e6
-            start = median(run.usage.cpu_s for run in runs["start-up", name])
-            print(
-                f"| {kind} | {name} "
-                f"| {median(cpu[name]):.2f} ({min(cpu[name]):.2f} to {max(cpu[name]):.2f}) "
-                f"| {both[0]:.4f} | {both[1]:.2f} | {median(pace[name]):,.0f} | {quick:.2f} "
-                f"| {idle:.0%} | {rss:.0f} | {start:.2f} |"
-            )
+    """Run what was asked for, print the tables and write the files."""
+    given = _arguments()
+    if given.again:
+        results = from_json(given.again.read_bytes())
+    else:
+        sections = {name: SECTIONS[name] for name in given.only}
+        if given.quick:
+            sections = dict(QUICK)
+        if given.tasks_max:
+            sections = {name: each.shrunk(given.tasks_max) for name, each in sections.items()}
+        clients = available(sections, given.clients)
+        when, on = f"{datetime.now(UTC):%Y-%m-%d}", machine()
+        rounds = given.rounds or (_ROUNDS_QUICK if given.quick else _ROUNDS)
+        with tempfile.TemporaryDirectory() as state, Bench(given.folder, Path(state)) as bench:
+            runs = run_all(bench, sections, clients, rounds)
+        results = Results(on, when, runs, given.tasks_max)
+    print(page(results))
+    everything = not given.quick and given.only == list(SECTIONS)
+    if output := given.output or (_RESULTS if everything else None):
+        write(results, output)
 
 
 if __name__ == "__main__":

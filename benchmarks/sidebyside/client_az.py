@@ -7,6 +7,7 @@ request after the other. Runs in that client's environment, so nothing of ours i
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from azure.batch import BatchClient
 from azure.batch.models import BatchTaskCreateContent
@@ -18,11 +19,11 @@ _TASKS_MAX = 100
 
 def main(endpoint: str, path: str, *_: str) -> None:
     """Flood, and say how many tasks were added; the requests in flight are always one."""
-    client = BatchClient(endpoint, AzureNamedKeyCredential("devaccount", _KEY))
+    client: Any = BatchClient(endpoint, AzureNamedKeyCredential("devaccount", _KEY))
     lines = Path(path).read_text().splitlines()  # az wants them as one array.
     given = json.loads(f"[{','.join(lines)}]")
     tasks = [BatchTaskCreateContent(task).as_dict() for task in given]
-    results = []
+    results: list[Any] = []
     for start in range(0, len(tasks), _TASKS_MAX):
         part = tasks[start : start + _TASKS_MAX]
         results += client.create_task_collection(job_id="bench", task_collection=part).value

@@ -7,6 +7,7 @@ import asyncio
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from azure.batch import BatchClient, models
 from azure.batch.aio import BatchClient as AsyncBatchClient
@@ -15,17 +16,17 @@ from azure.core.credentials import AzureNamedKeyCredential
 _KEY = "YSBrZXkgZm9yIGJlbmNobWFya3M="
 
 
-def _tasks(path: str) -> list[models.BatchTaskCreateOptions]:
+def _tasks(path: str) -> list[Any]:
     with Path(path).open() as file:
         return [models.BatchTaskCreateOptions(json.loads(line)) for line in file]
 
 
-async def _aio(endpoint: str, path: str, in_flight: int) -> models.BatchCreateTaskCollectionResult:
+async def _aio(endpoint: str, path: str, in_flight: int) -> Any:
     async with AsyncBatchClient(endpoint, AzureNamedKeyCredential("devaccount", _KEY)) as client:
         return await client.create_tasks("bench", _tasks(path), max_concurrency=in_flight)
 
 
-def _sync(endpoint: str, path: str, in_flight: int) -> models.BatchCreateTaskCollectionResult:
+def _sync(endpoint: str, path: str, in_flight: int) -> Any:
     with BatchClient(endpoint, AzureNamedKeyCredential("devaccount", _KEY)) as client:
         return client.create_tasks("bench", _tasks(path), max_concurrency=in_flight)
 

@@ -129,9 +129,7 @@ CLIENTS: Mapping[str, Client] = {
         0.025,
     ),
     AIOHTTP: Client("a script on aiohttp and json", _script("aiohttp"), 0.25),
-    AIOHTTP_QUICK: Client(
-        "a script on aiohttp, orjson and uvloop", _script("aiohttp-quick"), 0.5
-    ),
+    AIOHTTP_QUICK: Client("a script on aiohttp, orjson and uvloop", _script("aiohttp-quick"), 0.5),
     HTTPX: Client("a script on httpx and json", _script("httpx"), 0.25),
     REQUESTS: Client("a script on requests, json and threads", _script("requests"), 0.25),
     WRK: Client("wrk, the same 100 tasks for a second", _wrk, added=None),

@@ -4,18 +4,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import median
 from types import TracebackType
 from typing import IO, Self, cast
 
 from benchmarks.flood import child_environment
-from benchmarks.measure import Usage, run_measured
-from benchmarks.sidebyside.clients import Client
-from benchmarks.task_file import task_file
+from benchmarks.measure import run_measured
+from benchmarks.sidebyside.clients import CLIENTS
+from benchmarks.task_file import SMALL_BYTES, task_file
 
 START_UP_TASKS = 100
 
@@ -26,7 +25,7 @@ class Case:
 
     Attributes:
         task_bytes: Of each task.
-        tasks: In the file; a client with a share gets fewer.
+        tasks: In the file.
         in_flight: Requests at a time.
         latency_ms: How long the server takes for each.
         tls: Whether it is HTTPS.
@@ -47,7 +46,14 @@ class Case:
     @property
     def start_up(self) -> "Case":
         """The same with so few tasks that only the start and the end of the client count."""
-        return replace(self, tasks=START_UP_TASKS, task_bytes=76, latency_ms=0)
+        return Case(SMALL_BYTES, START_UP_TASKS, tls=self.tls)
+
+    def __str__(self) -> str:
+        words = [f"{self.task_bytes:,} B", f"{self.in_flight} in flight"]
+        words += [f"{self.latency_ms} ms"] * bool(self.latency_ms) + ["TLS"] * self.tls
+        words += [f"{self.server_error:.0%} ServerError"] * bool(self.server_error)
+        words += ["each fails once"] * self.fail_once
+        return ", ".join([*words, *self.options])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +70,14 @@ class Seen:
     cpu_s: float
 
     @property
-    def busy(self) -> float:
-        """The server's share of one core while the flood lasted."""
-        lasted_s = self.last_s - self.first_s
-        return self.cpu_s / lasted_s if lasted_s > 0 else 0.0
+    def lasted_s(self) -> float:
+        """From the first request's arrival to the last answer."""
+        return self.last_s - self.first_s
+
+    @property
+    def idle(self) -> float:
+        """The share of that time in which the server's core was not at work for it."""
+        return 1 - self.cpu_s / self.lasted_s if self.lasted_s > 0 else 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,22 +85,35 @@ class Run:
     """A run that was measured.
 
     Attributes:
+        section: Of which it is a part.
+        round: 0-based; what was run in one round can be compared best.
+        start_up: Whether it is there only to see what starting up takes.
         client: Its name.
-        case: With the number of tasks that it really had.
-        usage: Of the client's process.
+        case: What it did.
+        cpu_s: User and system CPU time of the client's process.
+        rss_bytes: The peak of its resident memory.
+        wall_s: How long it lasted, by the clock.
+        first_s: From its start to the arrival of its first request that adds tasks.
+        exit_s: From the last answer to its end.
         seen: By the server.
     """
 
+    section: str
+    round: int
+    start_up: bool
     client: str
     case: Case
-    usage: Usage
+    cpu_s: float
+    rss_bytes: int
+    wall_s: float
+    first_s: float
+    exit_s: float
     seen: Seen
 
     @property
     def tasks_per_s(self) -> float:
         """From the first request's arrival to the last answer."""
-        lasted_s = self.seen.last_s - self.seen.first_s
-        return self.seen.added / lasted_s if lasted_s > 0 else 0.0
+        return self.seen.added / self.seen.lasted_s if self.seen.lasted_s > 0 else 0.0
 
 
 class Server:
@@ -109,9 +132,7 @@ class Server:
         command += ["--fail-once"] * case.fail_once
         command += ["--tls", str(self._folder / "tls")] * case.tls
         with on_core(-1):
-            self._process = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-            )
+            self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.endpoint, _, ca_path = self._line().decode().strip().partition(" ")
         if ca_path:
             self.variables = dict.fromkeys(("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE"), ca_path)
@@ -160,10 +181,12 @@ class Bench:
     """Runs clients; as a context manager, since servers stay up between runs.
 
     Attributes:
-        folder: For task files, which are kept, and for what the clients write.
+        folder: For task files, which are kept.
+        state: For what the clients write.
     """
 
     folder: Path
+    state: Path
     _servers: dict[tuple[object, ...], Server] = field(default_factory=dict)
     _stack: ExitStack = field(default_factory=ExitStack)
 
@@ -179,36 +202,51 @@ class Bench:
     ) -> None:
         self._stack.close()
 
-    def run(self, name: str, client: Client, case: Case) -> Run:
+    def run(
+        self, client: str, case: Case, *, section: str = "", number: int = 0, start_up: bool = False
+    ) -> Run:
         """One run.
+
+        Args:
+            client: Its name.
+            case: What it is to do.
+            section: See Run.
+            number: The round's.
+            start_up: See Run.
 
         Raises:
             RuntimeError: if not every task was added: its figures would be worth nothing.
         """
-        tasks = max(START_UP_TASKS, round(case.tasks * client.share))
-        case = replace(case, tasks=tasks if case.tasks > START_UP_TASKS else START_UP_TASKS)
+        given = CLIENTS[client]
         path = task_file(self.folder, tasks=case.tasks, task_bytes=case.task_bytes)
         server = self._server(case)
         server.seen()
-        command = client.command(case, server.endpoint, path)
+        command = given.command(case, server.endpoint, path)
         with on_core(0):
-            usage = run_measured(command, child_environment(self.folder) | server.variables)
-        run = Run(name, case, usage, server.seen())
-        told = usage.output.split()[-1:] or [b"nothing"]
-        if usage.exit_code or run.seen.added != case.tasks or int(told[0]) != case.tasks:
-            raise RuntimeError(f"{name}: exit code {usage.exit_code}, {run}")
-        return run
+            usage = run_measured(command, child_environment(self.state) | server.variables)
+        seen = server.seen()
+        if usage.exit_code:
+            raise RuntimeError(f"{client} ended with {usage.exit_code}: {case}")
+        if given.added is None:
+            case = replace(case, tasks=seen.added)
+        elif not seen.added == given.added(usage.output) == case.tasks:
+            raise RuntimeError(f"{client}: not all added: {case}, {seen}, {usage.output!r}")
+        return Run(
+            section=section,
+            round=number,
+            start_up=start_up,
+            client=client,
+            case=case,
+            cpu_s=usage.cpu_s,
+            rss_bytes=usage.rss_bytes,
+            wall_s=usage.wall_s,
+            first_s=seen.first_s - usage.started_s,
+            exit_s=usage.started_s + usage.wall_s - seen.last_s,
+            seen=seen,
+        )
 
     def _server(self, case: Case) -> Server:
         kind = (case.latency_ms, case.tls, case.server_error, case.fail_once)
         if kind not in self._servers:
-            self._servers[kind] = self._stack.enter_context(Server(case, self.folder))
+            self._servers[kind] = self._stack.enter_context(Server(case, self.state))
         return self._servers[kind]
-
-
-def cpu_per_task_us(runs: Sequence[Run], start_ups: Sequence[Run]) -> list[float]:
-    """CPU time a task of each run, less the start-up, which is the median of others."""
-    start_up_s = median(run.usage.cpu_s for run in start_ups)
-    return [
-        (run.usage.cpu_s - start_up_s) / (run.case.tasks - START_UP_TASKS) * 1e6 for run in runs
-    ]

@@ -28,12 +28,13 @@ _LENGTH = b"content-length:"
 _QUOTED_START = f'"{ID_START}'.encode()
 _MET_BYTES = 2 << 20  # A bit a task: of 16 million.
 
-_ENTRY = (
-    b'{"status":"Success","taskId":"%b',
+# A result is these three, with the task's ID between each two.
+_BEFORE = b'{"status":"Success","taskId":"'
+_BETWEEN = (
     b'","eTag":"0x8DDC23F7EC4C6E1","lastModified":"2025-07-13T19:00:12.2031841Z",'
-    b'"location":"https://bench.westeurope.batch.azure.com/jobs/bench/tasks/%b',
-    b'"}',
+    b'"location":"https://bench.westeurope.batch.azure.com/jobs/bench/tasks/'
 )
+_AFTER = b'"}'
 _OPEN = (
     b'{"odata.metadata":"https://bench.westeurope.batch.azure.com/$metadata#taskaddresult",'
     b'"value":['
@@ -99,8 +100,7 @@ class Service:
         """A request that adds tasks begins to arrive."""
         self._at_once += 1
         seen = self.seen
-        if self._at_once > seen.at_once_max:
-            seen.at_once_max = self._at_once
+        seen.at_once_max = max(seen.at_once_max, self._at_once)
         if not seen.requests:
             seen.first_s, self._cpu_first_s = time.monotonic(), time.process_time()
         seen.requests += 1
@@ -148,7 +148,7 @@ class Service:
         if self._fails(task_id):
             return _FAILED % task_id
         self.seen.added += 1
-        return (_ENTRY[0] % task_id) + (_ENTRY[1] % task_id) + _ENTRY[2]
+        return b"".join((_BEFORE, task_id, _BETWEEN, task_id, _AFTER))
 
     def _fails(self, task_id: bytes) -> bool:
         if self._met is None:
@@ -161,11 +161,10 @@ class Service:
 
 def _form(tasks: int) -> list[bytes]:
     """A body's pieces; the places 1, 3, 5, ... are for IDs, two a task."""
-    before, between, after = _ENTRY[0][:-2], _ENTRY[1][:-2], _ENTRY[2]
-    form = [_OPEN + before, b"", between, b""]
+    form = [_OPEN + _BEFORE, b"", _BETWEEN, b""]
     for _ in range(tasks - 1):
-        form += [after + b"," + before, b"", between, b""]
-    return [*form, after + _CLOSE]
+        form += [_AFTER + b"," + _BEFORE, b"", _BETWEEN, b""]
+    return [*form, _AFTER + _CLOSE]
 
 
 def _chunked(head: bytes, body: bytes) -> bytes:
