@@ -15,8 +15,9 @@ from benchmarks.flood import machine
 from benchmarks.sidebyside import bars, plots, tables
 from benchmarks.sidebyside.clients import CLIENTS
 from benchmarks.sidebyside.results import Results, from_json
+from benchmarks.sidebyside.resumed import run_resumed
 from benchmarks.sidebyside.runs import Bench, Run
-from benchmarks.sidebyside.sections import QUICK, SECTIONS, SMALL, START, Section
+from benchmarks.sidebyside.sections import QUICK, RESUMED, SECTIONS, SMALL, START, Section
 
 _ROUNDS, _ROUNDS_QUICK = 3, 5
 _RESULTS = Path(__file__).parent.parent / "results"
@@ -51,7 +52,11 @@ def run_all(
         for number in range(section.rounds_of(rounds)):
             began_s = time.monotonic()
             for client, case, start_up in section.round(clients):
-                runs.append(bench.run(client, case, section=name, number=number, start_up=start_up))
+                if name == RESUMED:
+                    run = run_resumed(bench, case, section=name, number=number)
+                else:
+                    run = bench.run(client, case, section=name, number=number, start_up=start_up)
+                runs.append(run)
             took_s = time.monotonic() - began_s
             print(
                 f"{name}: round {number + 1} of {section.rounds_of(rounds)}, {took_s:.0f} s",
@@ -70,7 +75,10 @@ def page(results: Results) -> str:
         "\n".join(f"- **{client}**: {CLIENTS[client].what}" for client in clients),
         # Of a few tasks it would say nothing.
         *([] if results.tasks_max else [bars.table(bars.bars_of(results))]),
-        *((tables.starts if name == START else tables.section)(results, name) for name in found),
+        *(
+            (tables.starts if name in {START, RESUMED} else tables.section)(results, name)
+            for name in found
+        ),
     ]
     return "\n\n".join(parts) + "\n"
 

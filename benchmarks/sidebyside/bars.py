@@ -17,6 +17,7 @@ from benchmarks.sidebyside.sections import (
     LATENCY_MS,
     MEDIUM,
     MEMORY,
+    RESUMED,
     RICH,
     SHOWING,
     SMALL,
@@ -75,6 +76,9 @@ def bars_of(results: Results) -> list[Bar]:
         Bar("requests ÷ needed at 2 % ServerError", _requests(results), 1.03),
         *_start(results),
         Bar("CPU, progress and metrics on ÷ off", _shown(results), 1.02),
+        Bar(
+            "first request of a resumed run of 10 M tasks, half of them in, s", _resumed(results), 3
+        ),
     ]
 
 
@@ -157,6 +161,10 @@ def _shown(results: Results) -> float | None:
     case = replace(MEDIUM, tasks=1)
     shown, hidden = (results.of(SHOWING, client, case) for client in (SHOWN, BULKSUBMIT))
     return results.ratio(results.cpu_us, shown, hidden)
+
+
+def _resumed(results: Results) -> float | None:
+    return _median(run.first_s for run in results.runs if run.section == RESUMED)
 
 
 def _ratio(

@@ -7,7 +7,7 @@ from bulksubmit import Settings, SharedKey, submit_sync
 
 
 def main(endpoint: str, path: str, in_flight: str, *options: str) -> None:
-    """Submit the file, and say how many tasks were added.
+    """Submit the file, and say how many tasks are in.
 
     Args:
         endpoint: The account's.
@@ -16,15 +16,16 @@ def main(endpoint: str, path: str, in_flight: str, *options: str) -> None:
         options: More settings, as ``name=value``; the value is false, true, or text.
     """
     words: dict[str, Any] = {"false": False, "true": True}
-    more = {name: words.get(value, value) for name, _, value in (o.partition("=") for o in options)}
-    settings = Settings(
-        concurrency="auto" if in_flight == "auto" else int(in_flight), on_unfinished="new", **more
-    )
+    more: dict[str, Any] = {
+        name: words.get(value, value) for name, _, value in (o.partition("=") for o in options)
+    }
+    concurrency = in_flight if in_flight == "auto" else int(in_flight)
+    settings = Settings(**{"concurrency": concurrency, "on_unfinished": "new"} | more)
     credential = SharedKey("devaccount", "YSBrZXkgZm9yIGJlbmNobWFya3M=")
     report = submit_sync(
         path, job_id="bench", endpoint=endpoint, credential=credential, settings=settings
     )
-    print(report.added)
+    print(report.added + report.existed)
 
 
 if __name__ == "__main__":

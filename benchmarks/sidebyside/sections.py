@@ -25,7 +25,7 @@ from benchmarks.sidebyside.runs import Case
 from benchmarks.task_file import MEDIUM_BYTES, RICH_BYTES, SMALL_BYTES
 
 CPU, FLIGHT, TLS, ERRORS = "cpu", "in-flight", "tls", "errors"
-START, SHOWING, MEMORY = "start", "shown", "memory"
+START, SHOWING, MEMORY, RESUMED = "start", "shown", "memory", "resumed"
 
 SMALL = Case(SMALL_BYTES, 200_000)
 MEDIUM = Case(MEDIUM_BYTES, 100_000)
@@ -157,6 +157,12 @@ SECTIONS: Mapping[str, Section] = {
     MEMORY: Section(
         "Peak memory, 10,000 to 10,000,000 tasks",
         _memory_runs(),
+        rounds=0.1,
+        start_up=False,
+    ),
+    RESUMED: Section(
+        "Killed when half of the tasks were in, and resumed: the process that goes on",
+        [(BULKSUBMIT, replace(SMALL, tasks=10_000_000))],
         rounds=0.1,
         start_up=False,
     ),
