@@ -4,10 +4,12 @@ Run it from the project's folder; README.md says what is measured, and how.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -41,45 +43,36 @@ def available(sections: Mapping[str, Section], asked: Sequence[str]) -> list[str
     return found
 
 
-def run_all(
-    bench: Bench, sections: Mapping[str, Section], clients: Sequence[str], rounds: int
+def run_section(
+    bench: Bench, name: str, section: Section, clients: Sequence[str], rounds: int
 ) -> list[Run]:
-    """All rounds of all sections, one after the other."""
+    """All rounds of a section."""
     runs: list[Run] = []
-    for client in clients:
-        bench.run(client, SMALL.start_up)  # Not counted: byte code is compiled.
-    for name, section in sections.items():
-        for number in range(section.rounds_of(rounds)):
-            began_s = time.monotonic()
-            for client, case, start_up in section.round(clients):
-                if name == RESUMED:
-                    run = run_resumed(bench, case, section=name, number=number)
-                else:
-                    run = bench.run(client, case, section=name, number=number, start_up=start_up)
-                runs.append(run)
-            took_s = time.monotonic() - began_s
-            print(
-                f"{name}: round {number + 1} of {section.rounds_of(rounds)}, {took_s:.0f} s",
-                file=sys.stderr,
-                flush=True,
-            )
+    for number in range(rounds):
+        began_s = time.monotonic()
+        for client, case, start_up in section.round(clients):
+            if name == RESUMED:
+                run = run_resumed(bench, case, section=name, number=number)
+            else:
+                run = bench.run(client, case, section=name, number=number, start_up=start_up)
+            runs.append(run)
+        took_s = time.monotonic() - began_s
+        told = f"{name}: round {number + 1} of {rounds}, {took_s:.0f} s"
+        print(told, file=sys.stderr, flush=True)
     return runs
 
 
 def page(results: Results) -> str:
-    """All tables."""
-    found = dict.fromkeys(run.section for run in results.runs)
+    """All tables; the bars only of a whole run, since of a few tasks they say nothing."""
     clients = dict.fromkeys(run.client for run in results.runs)
     parts = [
-        f"{results.when}; {results.machine}",
+        results.machine,
         "\n".join(f"- **{client}**: {CLIENTS[client].what}" for client in clients),
-        # Of a few tasks it would say nothing.
         *([] if results.tasks_max else [bars.table(bars.bars_of(results))]),
-        *(
-            (tables.starts if name in {START, RESUMED} else tables.section)(results, name)
-            for name in found
-        ),
     ]
+    for name in [name for name in SECTIONS if name in results.sat]:
+        table = tables.starts if name in {START, RESUMED} else tables.section
+        parts += [f"### {SECTIONS[name].what}", results.sat[name], table(results, name)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -113,10 +106,8 @@ def _arguments() -> argparse.Namespace:
         "--output",
         type=Path,
         metavar="FOLDER",
-        help=f"for tables and pictures; default: {_RESULTS.relative_to(Path.cwd())}, if all is run",
-    )
-    parser.add_argument(
-        "--again", type=Path, metavar="JSON", help="run nothing, take the figures of another time"
+        help="for tables and pictures; what it has of sections that are not run now, it keeps; "
+        "default: benchmarks/results, or none if quick",
     )
     parser.add_argument(
         "--folder",
@@ -124,30 +115,34 @@ def _arguments() -> argparse.Namespace:
         default=Path(tempfile.gettempdir(), "bulksubmit-benchmarks"),
         help="for the task files (2 GB), which are kept; default: %(default)s",
     )
-    return parser.parse_args()
+    given = parser.parse_args()
+    given.output = given.output or (None if given.quick else _RESULTS)
+    given.rounds = given.rounds or (_ROUNDS_QUICK if given.quick else _ROUNDS)
+    return given
 
 
 def main() -> None:
     """Run what was asked for, print the tables and write the files."""
     given = _arguments()
-    if given.again:
-        results = from_json(given.again.read_bytes())
-    else:
-        sections = {name: SECTIONS[name] for name in given.only}
-        if given.quick:
-            sections = dict(QUICK)
-        if given.tasks_max:
-            sections = {name: each.shrunk(given.tasks_max) for name, each in sections.items()}
-        clients = available(sections, given.clients)
-        when, on = f"{datetime.now(UTC):%Y-%m-%d}", machine()
-        rounds = given.rounds or (_ROUNDS_QUICK if given.quick else _ROUNDS)
-        with tempfile.TemporaryDirectory() as state, Bench(given.folder, Path(state)) as bench:
-            runs = run_all(bench, sections, clients, rounds)
-        results = Results(on, when, runs, given.tasks_max)
+    sections = dict(QUICK) if given.quick else {name: SECTIONS[name] for name in given.only}
+    if given.tasks_max:
+        sections = {name: each.shrunk(given.tasks_max) for name, each in sections.items()}
+    clients = available(sections, given.clients)
+    results = Results(machine(), tasks_max=given.tasks_max)
+    earlier = given.output and given.output / f"{_NAME}.json"
+    if earlier and earlier.exists():
+        found = from_json(earlier.read_bytes())
+        results = replace(results, runs=found.runs, sat=found.sat)
+    with tempfile.TemporaryDirectory() as state, Bench(given.folder, Path(state)) as bench:
+        for client in clients:
+            bench.run(client, SMALL.start_up)  # Not counted: byte code is compiled.
+        for name, section in sections.items():
+            sat = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load before {os.getloadavg()[0]:.1f}"
+            runs = run_section(bench, name, section, clients, section.rounds_of(given.rounds))
+            results = results.plus(name, runs, sat)
+            if given.output:
+                write(results, given.output)
     print(page(results))
-    everything = not given.quick and given.only == list(SECTIONS)
-    if output := given.output or (_RESULTS if everything else None):
-        write(results, output)
 
 
 if __name__ == "__main__":

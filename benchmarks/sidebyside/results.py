@@ -2,8 +2,8 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 
 from benchmarks.sidebyside.clients import CLIENTS
@@ -16,15 +16,20 @@ class Results:
 
     Attributes:
         machine: On what.
-        when: The day, ISO 8601.
         runs: In their order.
+        sat: For each section, when it was measured, and how busy the machine was before.
         tasks_max: To which the cases were shrunk, for a quick look; None if they were not.
     """
 
     machine: str
-    when: str
-    runs: Sequence[Run]
+    runs: Sequence[Run] = ()
+    sat: Mapping[str, str] = field(default_factory=dict)
     tasks_max: int | None = None
+
+    def plus(self, section: str, runs: Sequence[Run], sat: str) -> "Results":
+        """The same with a section, in the place of what there may be of it already."""
+        others = [run for run in self.runs if run.section != section]
+        return replace(self, runs=[*others, *runs], sat={**self.sat, section: sat})
 
     def of(self, section: str, client: str, case: Case) -> list[Run]:
         """The runs of a client in a section that did as the case says, with however many tasks."""
@@ -76,4 +81,4 @@ def from_json(text: bytes) -> Results:
         case, seen = each.pop("case"), each.pop("seen")
         case["options"] = tuple(case["options"])
         runs.append(Run(case=Case(**case), seen=Seen(**seen), **each))
-    return Results(given["machine"], given["when"], runs, given["tasks_max"])
+    return Results(**{**given, "runs": runs})

@@ -7,7 +7,6 @@ from statistics import median
 from benchmarks.sidebyside.clients import AZURE_AIO, CLIENTS, IDEAL
 from benchmarks.sidebyside.results import Results
 from benchmarks.sidebyside.runs import Case, Run
-from benchmarks.sidebyside.sections import SECTIONS
 
 MB = 1_000_000
 _HEADS = (
@@ -21,15 +20,13 @@ def section(results: Results, name: str) -> str:
     runs = [run for run in results.runs if run.section == name and not run.start_up]
     rows = [_row(results, name, case, client) for case, client in _rows(runs)]
     heads = [f"| {' | '.join(_HEADS)} |", f"|---|---:|---|{'---:|' * (len(_HEADS) - 3)}"]
-    return "\n".join([f"### {SECTIONS[name].what}", "", *heads, *rows])
+    return "\n".join([*heads, *rows])
 
 
 def starts(results: Results, name: str) -> str:
     """How long starting and ending takes: a row a client, of a section."""
     heads = ("client", "CPU, s", "first request after, s", "end after the last answer, s")
     lines = [
-        f"### {SECTIONS[name].what}",
-        "",
         f"| {' | '.join((*heads, 'peak RSS, MB'))} |",
         "|---|---:|---:|---:|---:|",
     ]
