@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import IO, cast
 
 # ru_maxrss counts kilobytes on Linux, bytes on macOS.
-_MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
+MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def run_measured(command: Sequence[str], environment: Mapping[str, str]) -> Usag
         process.returncode = os.waitstatus_to_exitcode(status)
     return Usage(
         cpu_s=usage.ru_utime + usage.ru_stime,
-        rss_bytes=usage.ru_maxrss * _MAXRSS_UNIT,
+        rss_bytes=usage.ru_maxrss * MAXRSS_UNIT,
         wall_s=wall_s,
         exit_code=process.returncode,
         output=output,
