@@ -3,12 +3,11 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
 from statistics import median
 
 from benchmarks.sidebyside.clients import AZURE_AIO, BULKSUBMIT, IDEAL, IMPORTS, SHOWN
 from benchmarks.sidebyside.results import Results
-from benchmarks.sidebyside.runs import Case, Run
+from benchmarks.sidebyside.runs import TASKS_MAX, Case, Run
 from benchmarks.sidebyside.sections import (
     CPU,
     ERRORS,
@@ -28,7 +27,6 @@ from benchmarks.sidebyside.sections import (
 _MIB = 2**20
 _MILLION = 1_000_000
 _UNCHECKED = ("dedupe=false",)
-_TASKS_MAX = 100  # A request.
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +95,7 @@ def _pace(results: Results) -> Iterator[Bar]:
     yield Bar("tasks/s without latency ÷ the ideal loop", ratio, 0.8, at_least=True)
     for in_flight, wanted in ((10, 0.97), (50, 0.93), (100, 0.85)):
         case = replace(SMALL, in_flight=in_flight, latency_ms=LATENCY_MS)
-        bound = in_flight * _TASKS_MAX * 1000 / LATENCY_MS
+        bound = in_flight * TASKS_MAX * 1000 / LATENCY_MS
         share = _median(run.tasks_per_s / bound for run in results.of(FLIGHT, BULKSUBMIT, case))
         what = f"tasks/s at 100 ms ÷ the latency's bound, {in_flight} in flight"
         yield Bar(what, share, wanted, at_least=True)
@@ -139,12 +137,8 @@ def _memory(results: Results) -> Iterator[Bar]:
 
 
 def _requests(results: Results) -> float | None:
-    """Of those that could carry all that had to be sent, however often, 100 tasks each."""
     case = replace(SMALL, server_error=FAILING)
-    return _median(
-        run.seen.requests / ceil(run.seen.tasks / _TASKS_MAX)
-        for run in results.of(ERRORS, BULKSUBMIT, case)
-    )
+    return _median(run.requests_share for run in results.of(ERRORS, BULKSUBMIT, case))
 
 
 def _start(results: Results) -> Iterator[Bar]:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from benchmarks.sidebyside import svg
 from benchmarks.sidebyside.results import Results
-from benchmarks.sidebyside.runs import Run
+from benchmarks.sidebyside.runs import TASKS_MAX, Run
 from benchmarks.sidebyside.sections import CPU, FLIGHT, LATENCY_MS, MEMORY, SMALL
 
 _Key = TypeVar("_Key", bound=Hashable)
@@ -51,7 +51,7 @@ def _in_flight(results: Results, latency_ms: int) -> str:
     bound = "the latency's bound"
     if latency_ms:
         numbers = sorted({in_flight for _, in_flight in values})
-        series[bound] = [(each, each * 100 * 1000 / latency_ms) for each in numbers]
+        series[bound] = [(each, each * TASKS_MAX * 1000 / latency_ms) for each in numbers]
     title = f"tasks/s, {SMALL.task_bytes} B, latency {latency_ms} ms"
     return svg.lines(title, "requests in flight", series, dashed=[bound])
 

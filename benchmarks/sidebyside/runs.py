@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self, cast
@@ -17,6 +18,7 @@ from benchmarks.sidebyside.clients import CLIENTS
 from benchmarks.task_file import SMALL_BYTES, task_file
 
 START_UP_TASKS = 100
+TASKS_MAX = 100  # A request.
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,11 @@ class Run:
     def tasks_per_s(self) -> float:
         """From the first request's arrival to the last answer."""
         return self.seen.added / self.seen.lasted_s if self.seen.lasted_s > 0 else 0.0
+
+    @property
+    def requests_share(self) -> float:
+        """Requests, over those that could carry all tasks as often as they had to be sent."""
+        return self.seen.requests / ceil(self.seen.tasks / TASKS_MAX) if self.seen.tasks else 1.0
 
 
 class Server:

@@ -21,7 +21,7 @@ from benchmarks.sidebyside.clients import (
     SHOWN,
     WRK,
 )
-from benchmarks.sidebyside.runs import Case
+from benchmarks.sidebyside.runs import TASKS_MAX, Case
 from benchmarks.task_file import MEDIUM_BYTES, RICH_BYTES, SMALL_BYTES
 
 CPU, FLIGHT, TLS, ERRORS = "cpu", "in-flight", "tls", "errors"
@@ -33,8 +33,7 @@ RICH = Case(RICH_BYTES, 40_000)
 
 LATENCY_MS = 100
 FAILING = 0.02
-_FLOOD_S = 3  # What a flood with latency is to take.
-_TASKS_MAX = 100  # A request.
+_FLOOD_S = 5  # What a flood with latency is to take.
 
 _COMPARED = (BULKSUBMIT, IDEAL, AZURE_AIO)
 _ALL = (
@@ -93,7 +92,7 @@ def _late_runs() -> list[tuple[str, Case]]:
     """Floods with latency that take a few seconds each."""
     runs = []
     for in_flight in (1, 10, 16, 50, 100):
-        tasks = in_flight * _TASKS_MAX * 1000 * _FLOOD_S // LATENCY_MS
+        tasks = in_flight * TASKS_MAX * 1000 * _FLOOD_S // LATENCY_MS
         case = replace(SMALL, tasks=tasks, in_flight=in_flight, latency_ms=LATENCY_MS)
         fewer = replace(case, tasks=min(tasks, 30_000))  # It would take much longer.
         runs += [(client, fewer if client == AZURE_AIO else case) for client in _COMPARED]

@@ -11,7 +11,7 @@ from benchmarks.sidebyside.runs import Case, Run
 MB = 1_000_000
 _HEADS = (
     *("case", "tasks", "client", "CPU a task, µs", "÷ azure-batch 15 aio", "÷ ideal", "tasks/s"),
-    *("÷ ideal", "requests", "connections", "peak RSS, MB", "server idle"),
+    *("÷ ideal", "requests", "÷ needed", "connections", "peak RSS, MB", "server idle"),
 )
 
 
@@ -70,6 +70,7 @@ def _row(results: Results, name: str, case: Case, client: str) -> str:
         _spread([run.tasks_per_s for run in own], 0),
         _ratio(results, lambda run: run.tasks_per_s, own, ideal, 2),
         f"{median(run.seen.requests for run in own):,.0f}",
+        f"{median(run.requests_share for run in own):.3f}",
         f"{max(run.seen.connections for run in own):,}",
         _spread([run.rss_bytes / MB for run in own], 0),
         f"{median(run.seen.idle for run in own):.0%}",
