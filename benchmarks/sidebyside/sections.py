@@ -34,6 +34,7 @@ RICH = Case(RICH_BYTES, 40_000)
 LATENCY_MS = 100
 FAILING = 0.02
 _FLOOD_S = 5  # What a flood with latency is to take.
+_WAVES = 4  # A client that makes all its requests before it sends them would seem quick.
 
 _COMPARED = (BULKSUBMIT, IDEAL, AZURE_AIO)
 _ALL = (
@@ -88,6 +89,15 @@ def _each(clients: Sequence[str], *cases: Case) -> list[tuple[str, Case]]:
     ]
 
 
+def _flight_runs() -> list[tuple[str, Case]]:
+    """Floods without latency; each with several requests for each that is in flight."""
+    cases = [replace(SMALL, in_flight=in_flight) for in_flight in (1, 16, 100)]
+    return [
+        (client, replace(case, tasks=max(case.tasks, _WAVES * case.in_flight * TASKS_MAX)))
+        for client, case in _each(_COMPARED, *cases)
+    ]
+
+
 def _late_runs() -> list[tuple[str, Case]]:
     """Floods with latency that take a few seconds each."""
     runs = []
@@ -125,7 +135,7 @@ SECTIONS: Mapping[str, Section] = {
     FLIGHT: Section(
         "Requests in flight, with a latency of 0 and of 100 ms",
         [
-            *_each(_COMPARED, *(replace(SMALL, in_flight=number) for number in (1, 16, 100))),
+            *_flight_runs(),
             *_late_runs(),
         ],
         rounds=0.6,

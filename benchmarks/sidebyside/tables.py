@@ -1,6 +1,5 @@
 """Results as tables in Markdown."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from statistics import median
 
@@ -9,6 +8,7 @@ from benchmarks.sidebyside.results import Results
 from benchmarks.sidebyside.runs import Case, Run
 
 MB = 1_000_000
+_FLOOD_US_MIN = 100_000
 _HEADS = (
     *("case", "tasks", "client", "CPU a task, µs", "÷ azure-batch 15 aio", "÷ ideal", "tasks/s"),
     *("÷ ideal", "requests", "÷ needed", "connections", "peak RSS, MB", "server idle"),
@@ -62,11 +62,15 @@ def _row(results: Results, name: str, case: Case, client: str) -> str:
     own = [run for run in results.of(name, client, case) if timed or run.case.tasks == case.tasks]
     azure, ideal = (results.of(name, other, case) for other in (AZURE_AIO, IDEAL))
     cpu_us = [results.cpu_us(run) for run in own]
+    # Of less than that the start-up may vary from run to run; not so for NaN, too.
+    enough = all(
+        each * run.case.tasks > _FLOOD_US_MIN for each, run in zip(cpu_us, own, strict=True)
+    )
     cells = [
         *(str(case), f"{case.tasks:,}", client),
-        "" if any(map(math.isnan, cpu_us)) else _spread(cpu_us, 2),
-        _ratio(results, results.cpu_us, own, azure, 4),
-        _ratio(results, results.cpu_us, own, ideal, 2),
+        _spread(cpu_us, 2) if enough else "",
+        _ratio(results, results.cpu_us, own, azure, 4) if enough else "",
+        _ratio(results, results.cpu_us, own, ideal, 2) if enough else "",
         _spread([run.tasks_per_s for run in own], 0),
         _ratio(results, lambda run: run.tasks_per_s, own, ideal, 2),
         f"{median(run.seen.requests for run in own):,.0f}",
@@ -86,7 +90,7 @@ def _ratio(
     digits: int,
 ) -> str:
     ratio = results.ratio(value, runs, others)
-    return "" if ratio is None or math.isnan(ratio) else f"{ratio:.{digits}f}"
+    return "" if ratio is None else f"{ratio:.{digits}f}"
 
 
 def _spread(values: Sequence[float], digits: int) -> str:
