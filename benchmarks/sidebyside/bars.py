@@ -12,6 +12,7 @@ from benchmarks.sidebyside.sections import (
     CPU,
     ERRORS,
     FAILING,
+    FAILING_ONCE,
     FLIGHT,
     LATENCY_MS,
     MEDIUM,
@@ -128,8 +129,11 @@ def _memory(results: Results) -> Iterator[Bar]:
             case = replace(million, in_flight=in_flight, options=options)
             what = f"peak RSS, MiB, 1 M tasks, {in_flight} in flight, {name} duplicate check"
             yield Bar(what, mib(case), most)
-    for fail_once, name in ((False, ""), (True, ", each task failing once")):
-        case = replace(SMALL, fail_once=fail_once)
+    for server_error, name in (
+        (0.0, ""),
+        (FAILING_ONCE, ", each task failing once on the average"),
+    ):
+        case = replace(SMALL, server_error=server_error)
         many, few = (mib(replace(case, tasks=tasks)) for tasks in (10 * _MILLION, _MILLION))
         more = None if many is None or few is None else many - few
         yield Bar(f"peak RSS of 10 M tasks above that of 1 M, MiB{name}", more, 8)

@@ -65,7 +65,7 @@ def _memory(results: Results) -> str:
     values = _medians(
         [run for run in runs if not run.case.latency_ms],
         lambda run: (
-            f"{run.client}, {run.case.task_bytes} B" + ", failing" * run.case.fail_once,
+            f"{run.client}, {run.case.task_bytes} B" + ", failing" * bool(run.case.server_error),
             run.case.tasks,
         ),
         lambda run: run.rss_bytes / _MIB,

@@ -32,7 +32,6 @@ class Case:
         latency_ms: How long the server takes for each.
         tls: Whether it is HTTPS.
         server_error: The share of tasks that are answered with ServerError, each time.
-        fail_once: Whether each task is, the first time.
         options: More arguments of the client, which it must know.
     """
 
@@ -42,7 +41,6 @@ class Case:
     latency_ms: int = 0
     tls: bool = False
     server_error: float = 0.0
-    fail_once: bool = False
     options: tuple[str, ...] = ()
 
     @property
@@ -54,7 +52,6 @@ class Case:
         words = [f"{self.task_bytes:,} B", f"{self.in_flight} in flight"]
         words += [f"{self.latency_ms} ms"] * bool(self.latency_ms) + ["TLS"] * self.tls
         words += [f"{self.server_error:.0%} ServerError"] * bool(self.server_error)
-        words += ["each fails once"] * self.fail_once
         return ", ".join([*words, *self.options])
 
 
@@ -136,7 +133,6 @@ class Server:
         case = self._case
         command = [sys.executable, "-m", "benchmarks.sidebyside.server"]
         command += ["--latency-ms", str(case.latency_ms), "--server-error", str(case.server_error)]
-        command += ["--fail-once"] * case.fail_once
         command += ["--tls", str(self._folder / "tls")] * case.tls
         with on_core(-1):
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -266,7 +262,7 @@ class Bench:
 
     def server(self, case: Case) -> Server:
         """The server for such a case, which stays up."""
-        kind = (case.latency_ms, case.tls, case.server_error, case.fail_once)
+        kind = (case.latency_ms, case.tls, case.server_error)
         if kind not in self._servers:
             self._servers[kind] = self._stack.enter_context(Server(case, self.state))
         return self._servers[kind]

@@ -26,7 +26,6 @@ from benchmarks.task_file import ID_DIGITS, ID_START
 _HEAD_END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 _QUOTED_START = f'"{ID_START}'.encode()
-_MET_BYTES = 2 << 20  # A bit a task: of 16 million.
 
 # A result is these three, with the task's ID between each two.
 _BEFORE = b'{"status":"Success","taskId":"'
@@ -86,13 +85,12 @@ class Seen:
 class Service:
     """What all connections share."""
 
-    def __init__(self, *, latency_s: float, server_error: float, fail_once: bool) -> None:
+    def __init__(self, *, latency_s: float, server_error: float) -> None:
         self.latency_s = latency_s
         self.seen = Seen()
         self._at_once = 0
         self._cpu_first_s = 0.0
         self._server_error = server_error
-        self._met = bytearray(_MET_BYTES) if fail_once else None
         self._random = Random(1)  # noqa: S311  Not for secrets.
         self._forms: dict[int, list[bytes]] = {}
 
@@ -115,8 +113,6 @@ class Service:
         seen, self.seen = self.seen, Seen()
         if seen.requests:
             seen.cpu_s = time.process_time() - self._cpu_first_s
-        if self._met:
-            self._met = bytearray(_MET_BYTES)
         return seen
 
     def answer(self, line: bytes, body: bytes) -> bytes:
@@ -134,7 +130,7 @@ class Service:
         start = ID_START.encode()
         ids = [start + part[:size] for part in body.split(_QUOTED_START)[1:]]
         self.seen.tasks += len(ids)
-        if self._server_error or self._met:
+        if self._server_error:
             entries = [self._entry(each) for each in ids]
             return _OPEN + b",".join(entries) + _CLOSE
         self.seen.added += len(ids)
@@ -145,18 +141,10 @@ class Service:
         return b"".join(form)
 
     def _entry(self, task_id: bytes) -> bytes:
-        if self._fails(task_id):
+        if self._random.random() < self._server_error:
             return _FAILED % task_id
         self.seen.added += 1
         return b"".join((_BEFORE, task_id, _BETWEEN, task_id, _AFTER))
-
-    def _fails(self, task_id: bytes) -> bool:
-        if self._met is None:
-            return self._random.random() < self._server_error
-        place, bit = divmod(int(task_id[-ID_DIGITS:]), 8)
-        first = not self._met[place] >> bit & 1
-        self._met[place] |= 1 << bit
-        return first
 
 
 def _form(tasks: int) -> list[bytes]:
@@ -255,14 +243,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--latency-ms", type=float, default=0.0)
     parser.add_argument("--server-error", type=float, default=0.0, help="share of the tasks")
-    parser.add_argument("--fail-once", action="store_true", help="each task, the first time")
     parser.add_argument("--tls", type=Path, metavar="FOLDER", help="for the certificate")
     given = parser.parse_args()
-    service = Service(
-        latency_s=given.latency_ms / 1000,
-        server_error=given.server_error,
-        fail_once=given.fail_once,
-    )
+    service = Service(latency_s=given.latency_ms / 1000, server_error=given.server_error)
     tls, shown = None, ""
     if given.tls:
         from bulksubmit.emulator.tls import make_tls  # noqa: PLC0415  Only HTTPS needs it.
