@@ -19,6 +19,7 @@ from benchmarks.task_file import SMALL_BYTES, task_file
 
 START_UP_TASKS = 100
 TASKS_MAX = 100  # A request.
+REQUEST_BYTES_MAX = 1_000_000  # That ours sends.
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,11 @@ class Case:
     def start_up(self) -> "Case":
         """The same with so few tasks that only the start and the end of the client count."""
         return Case(SMALL_BYTES, START_UP_TASKS, tls=self.tls)
+
+    @property
+    def fits(self) -> bool:
+        """Whether a request takes as many tasks as it may, whatever their size."""
+        return self.task_bytes * TASKS_MAX <= REQUEST_BYTES_MAX
 
     def __str__(self) -> str:
         words = [f"{self.task_bytes:,} B", f"{self.in_flight} in flight"]

@@ -74,7 +74,7 @@ def _row(results: Results, name: str, case: Case, client: str) -> str:
         _spread([run.tasks_per_s for run in own], 0),
         _ratio(results, lambda run: run.tasks_per_s, own, ideal, 2),
         f"{median(run.seen.requests for run in own):,.0f}",
-        f"{median(run.requests_share for run in own):.3f}",
+        f"{median(run.requests_share for run in own):.3f}" if case.fits else "",
         f"{max(run.seen.connections for run in own):,}",
         _spread([run.rss_bytes / MB for run in own], 0),
         f"{median(run.seen.idle for run in own):.0%}",
