@@ -1,12 +1,15 @@
-"""Fills the emulator's service with tasks of 100 bytes, without any network, and lists one page.
+"""The emulator's memory: tasks of 100 bytes are added without any network, and one page is listed.
 
-To be measured from outside: see ``flood --emulator-memory``.
+Run it from the project's folder: ``python -m benchmarks.emulator_memory --help``.
 """
 
-import sys
+import argparse
+import resource
 from http import HTTPStatus
 from random import Random
 
+from benchmarks.flood import bar
+from benchmarks.measure import MAXRSS_UNIT
 from bulksubmit.core.limits import API_VERSION
 from bulksubmit.emulator import Service
 
@@ -38,12 +41,17 @@ def _call(service: Service, method: str, operation: str, body: bytes = b"") -> N
 
 
 def main() -> None:
-    """Fill it, list once (for which the IDs are sorted), and say how many there are."""
+    """Fill it, list once (for which the IDs are sorted), and say what that took."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.emulator_memory")
+    parser.add_argument("--tasks", type=int, default=10_000_000, help="default: %(default)s")
+    tasks = parser.parse_args().tasks
     service = Service(random=Random(0))  # noqa: S311 - repeatable on purpose
     service.create_job("bench")
-    fill(service, int(sys.argv[1]))
+    fill(service, tasks)
     _call(service, "GET", "/tasks")
-    print(len(service.job("bench")))
+    assert len(service.job("bench")) == tasks  # noqa: S101 - of another number it says nothing
+    peak_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * MAXRSS_UNIT / 2**30
+    print(bar(f"peak RSS with {tasks:,} tasks of {TASK_BYTES} bytes, GiB", peak_gib, 4))
 
 
 if __name__ == "__main__":

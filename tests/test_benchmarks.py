@@ -27,10 +27,6 @@ from tests.scenarios.run import scenarios
 ROOT = Path(__file__).parents[1]
 
 
-def flood(*arguments: str) -> str:
-    return benchmark("flood", *arguments)
-
-
 def benchmark(name: str, *arguments: str) -> str:
     ended = ran(name, *arguments)
     assert ended.returncode == 0, ended.stderr
@@ -44,24 +40,6 @@ def ran(name: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def table_rows(printed: str) -> list[list[str]]:
     return [line.strip("| ").split(" | ") for line in printed.splitlines() if line[:2] == "| "]
-
-
-@pytest.mark.thorough
-def test_flood_ends_with_a_table(tmp_path: Path) -> None:
-    """
-    A small flood ends well, with a row for each case: the start-up, and what was asked for.
-    """
-    printed = flood(
-        *("1m-failing", "--tasks-max", "500", "--rounds", "1", "--folder", str(tmp_path))
-    )
-
-    rows = [line.split(" | ") for line in printed.splitlines() if line.startswith("| ")]
-    assert [row[:2] for row in rows] == [
-        ["| case", "tasks"],
-        ["| start-up", "100"],
-        ["| 1m-failing", "500"],
-    ]
-    assert {len(row) for row in rows} == {9}
 
 
 def test_task_files_are_reused(tmp_path: Path) -> None:
@@ -91,13 +69,11 @@ def test_the_emulator_is_loaded() -> None:
     assert [row[:3] for row in rows[1:]] == [["small", "76", "yes"], ["300-open", "300", "no"]]
 
 
-def test_emulator_memory_is_told(tmp_path: Path) -> None:
+def test_emulator_memory_is_told() -> None:
     """
     The emulator's memory is measured with as many tasks as were asked for.
     """
-    printed = flood("--emulator-memory", "--tasks-max", "1000", "--folder", str(tmp_path))
-
-    assert "1,000 tasks" in printed.splitlines()[-1]
+    assert "with 1,000 tasks of 100 bytes" in benchmark("emulator_memory", "--tasks", "1000")
 
 
 @pytest.mark.thorough
