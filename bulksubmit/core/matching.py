@@ -3,7 +3,37 @@
 from collections.abc import Sequence
 
 from bulksubmit.core.events import Anomaly, Observer
-from bulksubmit.core.model import TaskResult
+from bulksubmit.core.model import Answered, Attempt, Outcome, TaskResult, Verdict
+
+_ADDED = Verdict.ADDED
+_SUCCESS = frozenset({"Success", "success"})  # On the wire, and in the reference.
+
+
+def all_added(attempt: Attempt, reply: Answered) -> list[Outcome] | None:
+    """The outcomes of an attempt of which every task was added; nearly every one is so.
+
+    Looked at as a whole it takes a fifth of the time that a task by itself takes.
+
+    Args:
+        attempt: None of its tasks was sent before.
+        reply: Its answer.
+
+    Returns:
+        None unless there is one result for each task, spelt as ours, which says so: then each
+        is to be looked at by itself.
+    """
+    tasks, results = attempt.tasks, reply.results
+    added = {result.task_id for result in results if result.status in _SUCCESS}
+    if not len(results) == len(tasks) == len(added) or not added.issuperset(
+        [task.id for task in tasks]
+    ):
+        return None
+    ours, theirs = attempt.client_request_id, reply.request_id
+    return [
+        # In the order of its fields: by their names each would take twice as long.
+        Outcome(t.ordinal, t.line, t.id, _ADDED, 1, False, None, None, (), theirs, ours)  # noqa: FBT003
+        for t in tasks
+    ]
 
 
 def by_folded_id(

@@ -36,7 +36,7 @@ from bulksubmit.core.backlog import Backlog
 from bulksubmit.core.backoff import PRESSURE_BACKOFF, SERVER_ERROR_BACKOFF, BytesBound, on_grid
 from bulksubmit.core.events import Anomaly, Observer
 from bulksubmit.core.limits import FRAME_BYTES, TASKS_MAX
-from bulksubmit.core.matching import by_folded_id
+from bulksubmit.core.matching import all_added, by_folded_id
 from bulksubmit.core.model import (
     AddStatus,
     Answered,
@@ -125,16 +125,16 @@ class Reconciler:
         """
         assert not self.sealed
         body_max = self._bounds.bytes_max - FRAME_BYTES
-        oversized = [task for task in tasks if len(task.body) > body_max]
-        if oversized:
+        oversized: list[Task] = []
+        if sum([len(task.body) for task in tasks]) > body_max:
+            oversized = [task for task in tasks if len(task.body) > body_max]
             tasks = [task for task in tasks if len(task.body) <= body_max]
         if tasks and tasks[0].ordinal < self._doubt_below:
             for task in tasks:
                 if task.ordinal < self._doubt_below:
                     self._troubles[task.ordinal] = Trouble(in_doubt=True)
-        self._backlog.fresh.extend(tasks)
         self.unsettled += len(tasks)
-        self.unsettled_bytes += sum([len(task.body) for task in tasks])
+        self.unsettled_bytes += self._backlog.fresh.extend(tasks)
         below = self._doubt_below
         return [too_large(t, self._bounds.bytes_max, in_doubt=t.ordinal < below) for t in oversized]
 
@@ -279,6 +279,9 @@ class Reconciler:
 
     def _settle_each(self, attempt: Attempt, reply: Answered, now_s: float) -> list[Outcome]:
         """Settle by results; they come in any order, and perhaps not one for each task."""
+        if not attempt.resent and (added := all_added(attempt, reply)):
+            self.unsettled_bytes -= sum([len(task.body) for task in attempt.tasks])
+            return self._worked(attempt, added)
         results = by_folded_id(reply.results, attempt.number, self._observer)
         outcomes: list[Outcome] = []
         suspects: list[Suspect] = []
@@ -300,11 +303,15 @@ class Reconciler:
             reason = f"no task was settled by an answer ({code or 'no code'})"
             self._press(attempt, Lost(reason, sent=True), now_s)
             return []
+        self._suspect(suspects, now_s)
+        self._again(attempt, again, now_s, in_doubt=True, pressed=False)
+        return self._worked(attempt, outcomes)
+
+    def _worked(self, attempt: Attempt, outcomes: list[Outcome]) -> list[Outcome]:
+        """The service has worked on an attempt: it is neither down nor too busy."""
         self._patience.hold.clean()
         self._backlog.budget.earn(resent=attempt.resent > 0)
         self._bytes.clean(attempt.tasks)
-        self._suspect(suspects, now_s)
-        self._again(attempt, again, now_s, in_doubt=True, pressed=False)
         return outcomes
 
     def _settle_one(
