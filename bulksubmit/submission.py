@@ -145,6 +145,7 @@ class Submission:
             before=self._journal.will_send,
             record=self._record,
             deliver=self._deliver,
+            deliver_now=self._deliver_now,
             drain_s=settings.drain_s,
         )
         self._auto_terminate = AutoTerminate(
@@ -277,9 +278,10 @@ class Submission:
         tasks, after = block.tasks, block.after
         invalid = self._intake.look_at(block)
         bodies_bytes = sum([len(task.body) for task in tasks])
-        while not self._has_room(bodies_bytes):
+        enough = partial(self._has_room, bodies_bytes)
+        if not enough():
             self._speed.memory(full=True)
-            await self._pool.room.wait()
+            await self._pool.room.wait(enough)
         self._speed.memory(full=False)
         counts = self._tally.counts
         counts.total = max(counts.total, after.ordinal)
@@ -373,16 +375,23 @@ class Submission:
             reason = f"{what}, more than max-rejects allows; the last one: {newly[-1].code}"
             self.stop(NotConverged(reason))
 
-    async def _deliver(self, outcomes: list[Outcome]) -> None:
+    def _deliver_now(self, outcomes: list[Outcome]) -> bool:
+        """Deliver, unless the consumer has enough to do; returns whether it is done."""
         if outcomes:  # An empty list tells the consumer that it was the last.
-            with suppress(anyio.BrokenResourceError):  # The consumer has left.
-                try:
-                    # At once, or each reply would keep its place for a round of the event loop.
-                    self._to_consumer.send_nowait(outcomes)
-                except anyio.WouldBlock:
-                    self._undelivered += 1
-                    await self._to_consumer.send(outcomes)
-                    self._undelivered -= 1
+            try:
+                self._to_consumer.send_nowait(outcomes)
+            except anyio.WouldBlock:
+                return False
+            except anyio.BrokenResourceError:  # The consumer has left.
+                pass
+        return True
+
+    async def _deliver(self, outcomes: list[Outcome]) -> None:
+        if not self._deliver_now(outcomes):
+            self._undelivered += 1
+            with suppress(anyio.BrokenResourceError):
+                await self._to_consumer.send(outcomes)
+            self._undelivered -= 1
 
     # --- The consumer's side -----------------------------------------------------------------
 
