@@ -1,12 +1,11 @@
 """The library's calls: stream(), resume(), submit() and submit_sync()."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
-
-import anyio
 
 from bulksubmit.consumer import Outcomes, running
 from bulksubmit.core.events import Event, Noted, Observer
@@ -90,7 +89,7 @@ async def stream(
             job_id=job_id,
             endpoint=origin,
             on_unfinished=settings.on_unfinished,
-            clock=anyio.current_time,
+            clock=asyncio.get_running_loop().time,
         )
         async with _work(
             work,
@@ -141,7 +140,7 @@ async def resume(
     settings = settings or Settings()
     checker = Checker(allow_unknown=settings.allow_unknown)
     with closing(open_source(source, checker)) as tasks:
-        work = go_on(str(found["run_id"]), tasks, clock=anyio.current_time)
+        work = go_on(str(found["run_id"]), tasks, clock=asyncio.get_running_loop().time)
         async with _work(
             work,
             tasks,
@@ -167,7 +166,7 @@ async def _work(
 ) -> AsyncIterator[Outcomes]:
     """Wire a run that has begun to the service, and let it run."""
     with closing(work.journal):
-        tally = Tally(anyio.current_time)
+        tally = Tally(asyncio.get_running_loop().time)
         tell = _Telling(tally, observer)
         transport = Transport(
             origin,

@@ -1,5 +1,6 @@
 """The straight line: source ─▶ reconciler ⇄ pool ─▶ service, and outcomes on their way out."""
 
+import asyncio
 import math
 import time
 from collections.abc import Callable
@@ -46,6 +47,8 @@ LISTS_AHEAD = 64
 
 # A commit that no answer brings along: at the end of a volley, or while all is held back.
 IDLE_COMMIT_S = 0.5
+
+_ADDED = Verdict.ADDED  # An Enum's attribute is asked for in 60 ns, and of each outcome.
 
 PROGRESS_S = 1.0  # From one Progressed to the next, at least.
 
@@ -121,7 +124,7 @@ class Submission:
         self._limit = limit or limit_for(settings, rate, observer)
         self._speed = tally.speed = Speed(
             asked(settings),
-            anyio.current_time,
+            asyncio.get_running_loop().time,
             rate_opens_s=rate.opens_s,
             consumer_is_slow=lambda: self._undelivered > 0,
             disk_s=lambda: self._journal.wrote_s + self._files.wrote_s,
@@ -131,7 +134,7 @@ class Submission:
         self._sampler = Sampler(
             self._journal.history,
             Life(begun_at=now_utc(), settings=settings.given, versions=versions()),
-            anyio.current_time,
+            asyncio.get_running_loop().time,
             tally=tally,
             speed=self._speed,
             in_flight=lambda: self._reconciler.in_flight,
@@ -329,7 +332,7 @@ class Submission:
     def _record(self, outcomes: list[Outcome], *, in_order: bool) -> None:
         if not outcomes:
             return
-        others = [outcome for outcome in outcomes if outcome.verdict is not Verdict.ADDED]
+        others = [outcome for outcome in outcomes if outcome.verdict is not _ADDED]
         # Before the journal says that they are settled: after a crash a row may be there
         # twice, but none is missing.
         try:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from bulksubmit.core.events import Anomaly, Observer
-from bulksubmit.core.model import Answered, Attempt, Outcome, TaskResult, Verdict
+from bulksubmit.core.model import AddStatus, Answered, Attempt, Outcome, TaskResult, Verdict
 
 _ADDED = Verdict.ADDED
-_SUCCESS = frozenset({"Success", "success"})  # On the wire, and in the reference.
+_SUCCESS = frozenset({"Success", AddStatus.SUCCESS.value})  # On the wire, and in the reference.
 
 
 def all_added(attempt: Attempt, reply: Answered) -> list[Outcome] | None:

@@ -65,8 +65,7 @@ from bulksubmit.core.outcomes import TOO_LARGE, abandoned, read_back, too_large
 from bulksubmit.core.partitioner import halve, request_bytes
 from bulksubmit.core.patience import Patience
 from bulksubmit.core.suspects import TASK_EXISTS, Suspect, Suspects
-
-NO_TROUBLE = Trouble()
+from bulksubmit.core.troubles import Troubles
 
 
 class Reconciler:
@@ -106,7 +105,7 @@ class Reconciler:
         self._backlog = Backlog()
         self._in_flight: dict[int, Attempt] = {}
         self._suspects = Suspects()
-        self._troubles: dict[int, Trouble] = {}  # By ordinal.
+        self._troubles = Troubles()
         self._attempts = self._read_backs = 0
         self._patience = Patience(bounds.retry_timeout_s, random, observer)
         self._bytes = BytesBound(bounds.bytes_max)
@@ -129,10 +128,7 @@ class Reconciler:
         if sum([len(task.body) for task in tasks]) > body_max:
             oversized = [task for task in tasks if len(task.body) > body_max]
             tasks = [task for task in tasks if len(task.body) <= body_max]
-        if tasks and tasks[0].ordinal < self._doubt_below:
-            for task in tasks:
-                if task.ordinal < self._doubt_below:
-                    self._troubles[task.ordinal] = Trouble(in_doubt=True)
+        self._troubles.doubt(tasks, self._doubt_below)
         self.unsettled += len(tasks)
         self.unsettled_bytes += self._backlog.fresh.extend(tasks)
         below = self._doubt_below
@@ -164,9 +160,12 @@ class Reconciler:
 
         A task that is to be read back is among them: one of its ID exists, or may.
         """
-        doubted = {ordinal for ordinal, trouble in self._troubles.items() if trouble.in_doubt}
         flying = (task.ordinal for attempt in self._in_flight.values() for task in attempt.tasks)
-        return len(doubted.union(flying, (suspect.task.ordinal for suspect in self._suspects)))
+        return len(
+            self._troubles.doubted().union(
+                flying, (suspect.task.ordinal for suspect in self._suspects)
+            )
+        )
 
     # --- Next ------------------------------------------------------------------------------
 
@@ -281,7 +280,8 @@ class Reconciler:
         """Settle by results; they come in any order, and perhaps not one for each task."""
         if not attempt.resent and (added := all_added(attempt, reply)):
             self.unsettled_bytes -= sum([len(task.body) for task in attempt.tasks])
-            return self._worked(attempt, added)
+            self._worked(attempt)
+            return added
         results = by_folded_id(reply.results, attempt.number, self._observer)
         outcomes: list[Outcome] = []
         suspects: list[Suspect] = []
@@ -303,16 +303,15 @@ class Reconciler:
             reason = f"no task was settled by an answer ({code or 'no code'})"
             self._press(attempt, Lost(reason, sent=True), now_s)
             return []
+        self._worked(attempt)
         self._suspect(suspects, now_s)
         self._again(attempt, again, now_s, in_doubt=True, pressed=False)
-        return self._worked(attempt, outcomes)
+        return outcomes
 
-    def _worked(self, attempt: Attempt, outcomes: list[Outcome]) -> list[Outcome]:
-        """The service has worked on an attempt: it is neither down nor too busy."""
+    def _worked(self, attempt: Attempt) -> None:
         self._patience.hold.clean()
         self._backlog.budget.earn(resent=attempt.resent > 0)
         self._bytes.clean(attempt.tasks)
-        return outcomes
 
     def _settle_one(
         self, attempt: Attempt, task: Task, result: TaskResult | None, request_id: str | None
@@ -324,13 +323,11 @@ class Reconciler:
         match result.status.lower():
             case AddStatus.SUCCESS:
                 return self._close(attempt, task, Verdict.ADDED, request_id)
-            case AddStatus.SERVER_ERROR:
-                return None
             case AddStatus.CLIENT_ERROR:
                 return self._settle_client_error(attempt, task, result, request_id)
-            case _:
+            case status if status != AddStatus.SERVER_ERROR:
                 self._observer(Anomaly("unknown_status", attempt.number, task.id))
-                return None
+        return None
 
     def _settle_client_error(
         self, attempt: Attempt, task: Task, result: TaskResult, request_id: str | None
@@ -342,14 +339,14 @@ class Reconciler:
         match self._on_exists:
             case "accept":
                 return self._close(attempt, task, Verdict.EXISTED, request_id)
-            case "reject" if not self._troubles.get(task.ordinal, NO_TROUBLE).in_doubt:
+            case "reject" if not self._troubles.of(task.ordinal).in_doubt:
                 return self._close(attempt, task, Verdict.REJECTED, request_id, refused)
             case _:
                 return Suspect(task, refused, True, attempt.client_request_id)  # noqa: FBT003
 
     def _reject(self, attempt: Attempt, task: Task, refused: Refused) -> Outcome | Suspect:
         """For good, unless an earlier attempt of it may still land."""
-        if self._troubles.get(task.ordinal, NO_TROUBLE).in_doubt:
+        if self._troubles.of(task.ordinal).in_doubt:
             return Suspect(task, refused, False, attempt.client_request_id)  # noqa: FBT003
         return self._close(attempt, task, Verdict.REJECTED, refused.request_id, refused)
 
@@ -418,14 +415,10 @@ class Reconciler:
         """Let tasks wait for their next attempt, all of a reply alike, so that they travel on."""
         if not tasks:
             return
-        failures = 0
-        for task in tasks:
-            trouble = self._troubles.setdefault(task.ordinal, Trouble())
-            trouble.fail(pressed=pressed, doubtful_s=attempt.sent_s if in_doubt else None)
-            # A task that was unlucky again and again, while the service answers others well,
-            # need not wait as for a service that is down.
-            pressures = min(trouble.pressures, self._patience.hold.streak)
-            failures = max(failures, pressures if pressed else trouble.server_errors)
+        streak = self._patience.hold.streak
+        failures = self._troubles.fail(
+            attempt, tasks, in_doubt=in_doubt, pressed=pressed, streak=streak
+        )
         backoff = PRESSURE_BACKOFF if pressed else SERVER_ERROR_BACKOFF
         delay_s = max(backoff.delay_s(failures, self._random), least_s)
         self._backlog.wait(tasks, now_s + delay_s, pressed=pressed)

@@ -1,5 +1,6 @@
 """From an Attempt to a Reply, by way of HTTP: aiohttp is known here and nowhere else."""
 
+import asyncio
 import io
 import time
 import uuid
@@ -13,8 +14,8 @@ from typing import Protocol, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 
 import aiohttp
-import anyio
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import istr
 from yarl import URL
 
 from bulksubmit.core.events import Observer, RequestEnded
@@ -53,6 +54,10 @@ ANSWER_BYTES_MAX = 16 * 2**20  # 100 results are about 24 kB; 64,000 details wou
 # aiohttp warns of larger bodies as bytes; as a stream they are written piece by piece.
 _BYTES_BODY_MAX = 2**20
 
+# Those that differ from one request to the next; aiohttp need not fold these again and again.
+_CLIENT_REQUEST_ID, _OCP_DATE = istr("client-request-id"), istr("ocp-date")
+_CONTENT_LENGTH, _AUTHORIZATION = istr("content-length"), istr("authorization")
+
 _T = TypeVar("_T")
 
 
@@ -89,20 +94,24 @@ class Credential(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Operation:
-    """What all requests of one kind have in common."""
+    """What all requests of one kind have in common.
+
+    Attributes:
+        shown_url: The URL without its query, which may hold a page's token.
+    """
 
     name: str
     method: str
     path: str
     query: tuple[tuple[str, str], ...]
     url: URL
+    shown_url: str
     headers: dict[str, str]
     timeout: aiohttp.ClientTimeout
 
-    @property
-    def shown_url(self) -> str:
-        """The URL without its query, which may hold a page's token."""
-        return f"{self.url.origin()}{self.path}"
+    def at(self, path: str, query: tuple[tuple[str, str], ...], url: URL) -> Self:
+        """The same of another place on the same host."""
+        return replace(self, path=path, query=query, url=url, shown_url=_shown(url, path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +165,11 @@ class Transport:
         self._credential = credential
         self._observer = observer
         self._session: aiohttp.ClientSession | None = None
+        self._clock: Callable[[], float] = time.monotonic
+        self._date = _Date()
 
     async def __aenter__(self) -> Self:
+        self._clock = asyncio.get_running_loop().time
         self._session = aiohttp.ClientSession(
             # The number of connections follows the attempts in flight: the pool bounds those.
             connector=aiohttp.TCPConnector(limit=0),
@@ -245,7 +257,7 @@ class Transport:
                 reason = one_line(f"the list goes on at another host: {link.partition('?')[0]}")
                 return Unavailable(reason, sent=False)
             query = tuple(parse_qsl(url.raw_query_string, keep_blank_values=True))
-            page = replace(page, path=url.raw_path, query=query, url=url)
+            page = page.at(url.raw_path, query, url)
         return await self._ask(_Request(page, str(uuid.uuid4())), task_page_in)
 
     async def get_task(self, task_id: str) -> ListedTask | Unavailable | None:
@@ -259,7 +271,7 @@ class Transport:
 
     async def _ask(self, request: _Request, read: Callable[[Answer], _T]) -> _T | Unavailable:
         """Send a request, read its answer, tell the observer; again if there is a newer token."""
-        started_s = anyio.current_time()
+        started_s = self._clock()
         answer: Answer | Unavailable | None = None
         ended: tuple[str, str | None] = "lost", "cancelled"
         headers: dict[str, str] = {}
@@ -296,7 +308,7 @@ class Transport:
                     tasks=request.tasks,
                     resent=request.resent,
                     bytes_sent=len(request.body),
-                    latency_s=anyio.current_time() - started_s,
+                    latency_s=self._clock() - started_s,
                 )
             )
         return await self._ask(replace(request, renewed=True), read)
@@ -313,7 +325,7 @@ class Transport:
         )
         if isinstance(authorization, Unavailable):
             return authorization
-        headers["authorization"] = authorization
+        headers[_AUTHORIZATION] = authorization
         assert self._session is not None, "entered before"
         body = request.body
         try:
@@ -332,13 +344,26 @@ class Transport:
 
     def _headers(self, request: _Request) -> dict[str, str]:
         """All headers but Authorization, names in lower case."""
-        headers = request.operation.headers | {
-            "client-request-id": request.client_request_id,
-            "ocp-date": formatdate(usegmt=True),
-        }
+        headers = request.operation.headers.copy()
+        headers[_CLIENT_REQUEST_ID] = request.client_request_id
+        headers[_OCP_DATE] = self._date.now()
         if request.body:
-            headers["content-length"] = str(len(request.body))
+            headers[_CONTENT_LENGTH] = str(len(request.body))
         return headers
+
+
+class _Date:
+    """The time of day as headers have it, made once a second."""
+
+    def __init__(self) -> None:
+        self._second, self._text = 0, ""
+
+    def now(self) -> str:
+        """Now."""
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._text = second, formatdate(second, usegmt=True)
+        return self._text
 
 
 def _operation(
@@ -351,20 +376,22 @@ def _operation(
     timeout_s: int,
 ) -> _Operation:
     query = (("api-version", api_version), ("timeout", str(timeout_s)))
-    headers = {
-        "accept": "application/json",
-        "accept-encoding": "gzip, deflate",  # aiohttp would offer what else is installed.
-        "return-client-request-id": "true",
-        "user-agent": f"bulksubmit/{version('bulksubmit')}",
+    headers: dict[str, str] = {
+        istr("accept"): "application/json",
+        istr("accept-encoding"): "gzip, deflate",  # aiohttp would offer what else is installed.
+        istr("return-client-request-id"): "true",
+        istr("user-agent"): f"bulksubmit/{version('bulksubmit')}",
     }
     if method == "POST":
-        headers["content-type"] = CONTENT_TYPE
+        headers[istr("content-type")] = CONTENT_TYPE
+    url = _url(origin, path, query)
     return _Operation(
         name,
         method,
         path,
         query,
-        _url(origin, path, query),
+        url,
+        _shown(url, path),
         headers,
         aiohttp.ClientTimeout(total=timeout_s + CLIENT_MARGIN_S, connect=CONNECT_TIMEOUT_S),
     )
@@ -380,7 +407,11 @@ def _extended(
     """The same operation, for more query and a longer path."""
     path, query = operation.path + below, (*operation.query, *query)
     url = _url(str(operation.url.origin()), path, query)
-    return replace(operation, name=name or operation.name, path=path, query=query, url=url)
+    return replace(operation, name=name or operation.name).at(path, query, url)
+
+
+def _shown(url: URL, path: str) -> str:
+    return f"{url.origin()}{path}"
 
 
 def _url(origin: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:
