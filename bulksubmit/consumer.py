@@ -31,7 +31,8 @@ class Outcomes:
 
     async def __anext__(self) -> Outcome:
         if not self._ready:
-            self._ready.extend(await self._submission.next_outcomes())
+            for outcomes in await self._submission.next_outcomes():
+                self._ready.extend(outcomes)
         if not self._ready:
             raise StopAsyncIteration
         return self._ready.popleft()

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,7 +55,7 @@ class Reader(Protocol):
 class Record(Protocol):
     """Takes note of outcomes, at once."""
 
-    def __call__(self, outcomes: list[Outcome], *, in_order: bool) -> None:
+    def __call__(self, outcomes: Sequence[Outcome], *, in_order: bool) -> None:
         """Take note.
 
         Args:
@@ -175,8 +175,8 @@ class Pool:
         stopwatch: Stopwatch,
         before: Callable[[Attempt], None],
         record: Record,
-        deliver: Callable[[list[Outcome]], Awaitable[None]],
-        deliver_now: Callable[[list[Outcome]], bool] = lambda _: False,
+        deliver: Callable[[Sequence[Outcome]], Awaitable[None]],
+        deliver_now: Callable[[Sequence[Outcome]], bool] = lambda _: False,
         drain_s: float,
     ) -> None:
         """Wire the parts.
@@ -327,7 +327,7 @@ class Pool:
         self._hand_on(outcomes, sender)
         self.work.set()
 
-    def _hand_on(self, outcomes: list[Outcome], sender: "_Sender") -> None:
+    def _hand_on(self, outcomes: Sequence[Outcome], sender: "_Sender") -> None:
         if outcomes:
             if not self._deliver_now(outcomes):
                 self._delivering += 1
@@ -349,7 +349,7 @@ class Pool:
             self.stop(refused)
             return Reading({}, Lost(refused.reason, sent=True))
 
-    async def _hand_over(self, outcomes: list[Outcome]) -> None:
+    async def _hand_over(self, outcomes: Sequence[Outcome]) -> None:
         await self._deliver(outcomes)
         self._delivering -= 1
         self.work.set()

@@ -3,7 +3,7 @@
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from random import Random
@@ -14,6 +14,7 @@ from anyio.abc import TaskGroup
 
 from bulksubmit.core.events import Observer, SourceRead
 from bulksubmit.core.history import Life
+from bulksubmit.core.matching import AllAdded
 from bulksubmit.core.model import Attempt, Outcome, Reply, Verdict
 from bulksubmit.core.pacing import MaxRate
 from bulksubmit.core.suspects import TASK_EXISTS
@@ -173,7 +174,7 @@ class Submission:
         self._error: Exception | None = None
         self._source_error: SourceError | None = None
         self._ended: Report | None = None
-        self._to_consumer, self._lists = anyio.create_memory_object_stream[list[Outcome]](
+        self._to_consumer, self._lists = anyio.create_memory_object_stream[Sequence[Outcome]](
             LISTS_AHEAD
         )
 
@@ -325,14 +326,16 @@ class Submission:
                 self._observer(progressed(self.progress, ended=False))
                 tells_s = now_s + PROGRESS_S
 
-    async def _hand_over(self, outcomes: list[Outcome], handed_over: anyio.Event) -> None:
+    async def _hand_over(self, outcomes: Sequence[Outcome], handed_over: anyio.Event) -> None:
         await self._deliver(outcomes)
         handed_over.set()
 
-    def _record(self, outcomes: list[Outcome], *, in_order: bool) -> None:
+    def _record(self, outcomes: Sequence[Outcome], *, in_order: bool) -> None:
         if not outcomes:
             return
-        others = [outcome for outcome in outcomes if outcome.verdict is not _ADDED]
+        others: list[Outcome] = []
+        if not isinstance(outcomes, AllAdded):
+            others = [outcome for outcome in outcomes if outcome.verdict is not _ADDED]
         # Before the journal says that they are settled: after a crash a row may be there
         # twice, but none is missing.
         try:
@@ -378,7 +381,7 @@ class Submission:
             reason = f"{what}, more than max-rejects allows; the last one: {newly[-1].code}"
             self.stop(NotConverged(reason))
 
-    def _deliver_now(self, outcomes: list[Outcome]) -> bool:
+    def _deliver_now(self, outcomes: Sequence[Outcome]) -> bool:
         """Deliver, unless the consumer has enough to do; returns whether it is done."""
         if outcomes:  # An empty list tells the consumer that it was the last.
             try:
@@ -389,7 +392,7 @@ class Submission:
                 pass
         return True
 
-    async def _deliver(self, outcomes: list[Outcome]) -> None:
+    async def _deliver(self, outcomes: Sequence[Outcome]) -> None:
         if not self._deliver_now(outcomes):
             self._undelivered += 1
             with suppress(anyio.BrokenResourceError):
@@ -398,19 +401,19 @@ class Submission:
 
     # --- The consumer's side -----------------------------------------------------------------
 
-    async def next_outcomes(self) -> list[Outcome]:
-        """The next outcomes, one or more; none at the end, if every task is settled.
+    async def next_outcomes(self) -> list[Sequence[Outcome]]:
+        """The next outcomes, one reply's or more; none at the end, if every task is settled.
 
         Raises:
             Exception: at the end otherwise.
         """
-        outcomes: list[Outcome] = []
+        outcomes: list[Sequence[Outcome]] = []
         with suppress(anyio.EndOfStream, anyio.WouldBlock):
-            outcomes += await self._lists.receive()
+            outcomes.append(await self._lists.receive())
             # All that there are: receiving takes a round of the event loop, in which several
             # replies come on a busy one.
             while True:
-                outcomes += self._lists.receive_nowait()
+                outcomes.append(self._lists.receive_nowait())
         if outcomes:
             return outcomes
         if self._error:  # Raised out here, so that its own cause and context stay with it.

@@ -208,7 +208,7 @@ class Parts:
         tasks = self._tasks[number * REQUEST_TASKS : (number + 1) * REQUEST_TASKS]
         return Attempt(number + 1, f"{number:036}", tuple(tasks), 0)
 
-    def _settled(self, attempt: Attempt) -> list[Outcome]:
+    def _settled(self, attempt: Attempt) -> Sequence[Outcome]:
         reconciler = _reconciler()
         reconciler.admit(attempt.tasks)
         reply = reply_to(self._answers[attempt.number - 1])

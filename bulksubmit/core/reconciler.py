@@ -36,7 +36,7 @@ from bulksubmit.core.backlog import Backlog
 from bulksubmit.core.backoff import PRESSURE_BACKOFF, SERVER_ERROR_BACKOFF, BytesBound, on_grid
 from bulksubmit.core.events import Anomaly, Observer
 from bulksubmit.core.limits import FRAME_BYTES, TASKS_MAX
-from bulksubmit.core.matching import all_added, by_folded_id
+from bulksubmit.core.matching import all_added, by_folded_id, outcomes_of_all
 from bulksubmit.core.model import (
     AddStatus,
     Answered,
@@ -239,7 +239,7 @@ class Reconciler:
 
     # --- Out -------------------------------------------------------------------------------
 
-    def settle(self, attempt: Attempt, reply: Reply, *, now_s: float) -> list[Outcome]:
+    def settle(self, attempt: Attempt, reply: Reply, *, now_s: float) -> Sequence[Outcome]:
         """Take in the reply to an attempt.
 
         After calling this method, record the outcomes, then ask next_step() again: tasks may
@@ -251,7 +251,7 @@ class Reconciler:
             attempt, under the same ID.
         """
         assert attempt.number in self._in_flight
-        outcomes: list[Outcome] = []
+        outcomes: Sequence[Outcome] = []
         match reply:
             case Answered():
                 outcomes = self._settle_each(attempt, reply, now_s)
@@ -268,20 +268,20 @@ class Reconciler:
                 self._halve(attempt, reply)
                 self._patience.hold.clean()
         del self._in_flight[attempt.number]
-        return self._concluded(outcomes, now_s)
+        self._count(outcomes, now_s)
+        return outcomes
 
-    def _concluded(self, outcomes: list[Outcome], now_s: float) -> list[Outcome]:
+    def _count(self, outcomes: Sequence[Outcome], now_s: float) -> None:
         if outcomes:
             self._patience.settled(now_s)
             self.unsettled -= len(outcomes)
-        return outcomes
 
-    def _settle_each(self, attempt: Attempt, reply: Answered, now_s: float) -> list[Outcome]:
+    def _settle_each(self, attempt: Attempt, reply: Answered, now_s: float) -> Sequence[Outcome]:
         """Settle by results; they come in any order, and perhaps not one for each task."""
-        if not attempt.resent and (added := all_added(attempt, reply)):
-            self.unsettled_bytes -= sum([len(task.body) for task in attempt.tasks])
+        if not attempt.resent and all_added(attempt, reply):
             self._worked(attempt)
-            return added
+            self.unsettled_bytes -= (size := sum([len(task.body) for task in attempt.tasks]))
+            return outcomes_of_all(attempt, reply.request_id, size)
         results = by_folded_id(reply.results, attempt.number, self._observer)
         outcomes: list[Outcome] = []
         suspects: list[Suspect] = []
@@ -446,7 +446,8 @@ class Reconciler:
             task = judged.suspect.task
             outcomes.append(read_back(judged, self._troubles.pop(task.ordinal)))
             self.unsettled_bytes -= len(task.body)
-        return self._concluded(outcomes, now_s)
+        self._count(outcomes, now_s)
+        return outcomes
 
     def _miss(self, tasks: Sequence[Task], now_s: float) -> None:
         """They are said to exist, and are not there: send them again; a list may lag."""

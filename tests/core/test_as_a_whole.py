@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from bulksubmit.core import reconciler as module
 from bulksubmit.core.events import Event
+from bulksubmit.core.matching import outcomes_of_all
 from bulksubmit.core.model import Answered, Outcome, Send, TaskResult
 from bulksubmit.core.partitioner import Queue, cut
 from tests.core.helpers import make_reconciler, make_task, make_tasks
@@ -30,8 +31,8 @@ def settled(results: list[TaskResult]) -> tuple[list[Outcome], list[Event], int,
     assert isinstance(step, Send)
     outcomes = reconciler.settle(step.attempt, Answered(results, "r-1"), now_s=1.0)
     reconciler.check()
-    outcomes.sort(key=lambda outcome: outcome.ordinal)
-    return outcomes, events, reconciler.unsettled, reconciler.unsettled_bytes
+    in_order = sorted(outcomes, key=lambda outcome: outcome.ordinal)
+    return in_order, events, reconciler.unsettled, reconciler.unsettled_bytes
 
 
 @given(st.one_of(RESULTS, st.permutations(ALL)))
@@ -41,7 +42,7 @@ def test_an_answer_is_settled_alike(results: list[TaskResult]) -> None:
     settles the same, and says the same.
     """
     as_a_whole = settled(results)
-    with patch.object(module, "all_added", return_value=None):
+    with patch.object(module, "all_added", return_value=False):
         one_by_one = settled(results)
 
     assert as_a_whole == one_by_one
@@ -55,6 +56,25 @@ def test_the_usual_answer_is_settled_as_a_whole() -> None:
     assert [outcome.task_id for outcome in outcomes] == ["t0", "t1", "t2"]
     assert not events
     assert not unsettled
+
+
+def test_outcomes_of_all_are_a_sequence() -> None:
+    """
+    Made when looked at, they are as a list of them: by place, by slice, from the end; those of
+    large tasks are a list, which keeps no body.
+    """
+    reconciler = make_reconciler(make_tasks(3))
+    step = reconciler.next_step(now_s=0.0, in_flight_max=1)
+    assert isinstance(step, Send)
+
+    outcomes, listed = (
+        outcomes_of_all(step.attempt, "r-1", body_bytes) for body_bytes in (65_536, 65_537)
+    )
+
+    assert isinstance(listed, list)
+    assert outcomes == listed
+    assert (outcomes[0], outcomes[-1], outcomes[1:]) == (listed[0], listed[-1], listed[1:])
+    assert (len(outcomes), outcomes != listed[:2]) == (3, True)
 
 
 SIZES = st.lists(st.integers(30, 400), min_size=1, max_size=12)

@@ -1,7 +1,7 @@
 """The pool on a virtual clock: bounds, stopping, giving up, being cut off."""
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from random import Random
 
@@ -31,12 +31,12 @@ class Kept:
         self.delivered: list[Outcome] = []
         self._deliver_s = deliver_s
 
-    def record(self, outcomes: list[Outcome], *, in_order: bool) -> None:
+    def record(self, outcomes: Sequence[Outcome], *, in_order: bool) -> None:
         ordinals = [outcome.ordinal for outcome in outcomes]
         assert not in_order or ordinals == sorted(ordinals)
         self.recorded += outcomes
 
-    async def deliver(self, outcomes: list[Outcome]) -> None:
+    async def deliver(self, outcomes: Sequence[Outcome]) -> None:
         await anyio.sleep(self._deliver_s)
         self.delivered += outcomes
 
@@ -329,7 +329,7 @@ def test_what_cannot_be_recorded_stops_the_run() -> None:
     kept = Kept()
     full = OSError("no space left")
 
-    def record(outcomes: list[Outcome], *, in_order: bool) -> None:
+    def record(outcomes: Sequence[Outcome], *, in_order: bool) -> None:
         kept.record(outcomes, in_order=in_order)
         if len(kept.recorded) == 100:
             raise full

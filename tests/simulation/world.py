@@ -1,7 +1,7 @@
 """One seed from its first life to its last: the production engine, killed again and again."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -329,7 +329,7 @@ class Process:
         reconciler = submission._reconciler  # noqa: SLF001 - its invariants are looked at
         settle, settle_read_back = reconciler.settle, reconciler.settle_read_back
 
-        def checked(attempt: Attempt, reply: Reply, *, now_s: float) -> list[Outcome]:
+        def checked(attempt: Attempt, reply: Reply, *, now_s: float) -> Sequence[Outcome]:
             outcomes = settle(attempt, reply, now_s=now_s)
             reconciler.check()
             return outcomes
