@@ -339,7 +339,8 @@ class Submission:
         # Before the journal says that they are settled: after a crash a row may be there
         # twice, but none is missing.
         try:
-            self._files.record(outcomes, others)
+            if others or self._settings.results_path:
+                self._files.record(outcomes, others)
         except OutputError:
             # Without their rows they stay unsettled, for a resume to bring the rows after.
             self._rowless += sum(outcome.attempts > 0 for outcome in outcomes)

@@ -1,8 +1,9 @@
 """Where a program's time goes, as a picture: calls from the top down, as wide as they took long.
 
 Samples are taken by a signal that comes with the process's own CPU time, so waiting counts for
-nothing. Python hears of a signal between two of its own instructions: what a call into C took is
-put down to the line that made it.
+nothing. Python hears of a signal when it next enters a function or goes round a loop: what a call
+into C took, such as decoding an answer, is put down to whatever Python function comes next in the
+same caller. So trust a caller's width more than that of the smallest boxes.
 """
 
 import signal

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import partial
+from http.cookies import BaseCookie, SimpleCookie
 from importlib.metadata import version
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
@@ -173,7 +174,7 @@ class Transport:
         self._session = aiohttp.ClientSession(
             # The number of connections follows the attempts in flight: the pool bounds those.
             connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=_NoCookies(),
         )
         return self
 
@@ -350,6 +351,16 @@ class Transport:
         if request.body:
             headers[_CONTENT_LENGTH] = str(len(request.body))
         return headers
+
+
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps none, and makes nothing of it anew for each request."""
+
+    _none: BaseCookie[str] = SimpleCookie()
+
+    def filter_cookies(self, request_url: URL) -> BaseCookie[str]:  # noqa: ARG002
+        """None."""
+        return self._none
 
 
 class _Date:
