@@ -71,7 +71,7 @@ def test_every_command_is_known_here() -> None:
     """
     A command that is new in the README needs a test.
     """
-    names = "submit|validate|verify|emulator|runs"
+    names = "submit|validate|verify|emulator|runs|bench"
     known = rf"python3 -m venv |export AZURE_BATCH_|cat tasks|eval |bulksubmit ({names}) "
 
     assert [line for line in COMMANDS if not re.match(known, line)] == []
@@ -262,6 +262,26 @@ def test_verify_commands(shell: dict[str, str], tmp_path: Path) -> None:
 
     assert len(commands) == 3
     assert codes == [8, 0, 0, 0, 0], done.stderr
+
+
+def test_bench_commands(shell: dict[str, str], tmp_path: Path) -> None:
+    """
+    Each measures, here within less: an emulator of its own, and the account.
+    """
+    commands = [line for line in COMMANDS if line.startswith("bulksubmit bench")]
+    less = "--duration 20 --tasks 1000 --output json"
+    measured = []
+
+    for command in commands:
+        line = f"{command} {less}{' --latency-ms 5' if '--emulator' in command else ''}"
+        done = subprocess.run(
+            line.split(), cwd=tmp_path, env=shell, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        measured.append(orjson.loads(done.stdout))
+
+    assert [each["emulator"] for each in measured] == [True, False]
+    assert all(each["tasks_added"] and not each["job_left"] for each in measured)
 
 
 def test_library_snippet(shell: dict[str, str], tmp_path: Path) -> None:

@@ -68,6 +68,10 @@ ROOMS = {
     "consumer": May("core errors observe runs submission", "anyio"),
     # Runs what waits, for whoever has no loop.
     "loop": May("", "anyio uvloop"),
+    # Floods a job of its own in steps, to learn how fast the service takes tasks.
+    "bench": May(
+        "consumer core errors journal observe producer runs service settings submission", "anyio"
+    ),
     # The calls: names a source, a service and a run, and leaves the rest to the submission.
     "api": May(
         "consumer core errors loop observe producer runs service settings submission",
@@ -81,8 +85,8 @@ ROOMS = {
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
-        "__init__ api consumer core database emulator errors history journal loop observe producer "
-        "runs service settings submission verify",
+        "__init__ api bench consumer core database emulator errors history journal loop observe "
+        "producer runs service settings submission verify",
         "anyio click orjson platformdirs",
     ),
     "__main__": May("cli"),

@@ -25,6 +25,7 @@ _COMMANDS = {
     "validate": "List all errors of a file of tasks, without sending anything.",
     "verify": "Compare what a job holds with what a file does.",
     "runs": "Look at earlier runs, and go on with them.",
+    "bench": "Measure how fast an account takes tasks, and what limits that.",
     "emulator": "Play Azure Batch on a loopback port.",
     "completion": "Print what makes bash, zsh or fish complete commands and flags.",
 }
@@ -137,6 +138,10 @@ def _report_usage(error: click.ClickException) -> None:
         return
     if re.match(r"verify\b", words):
         from bulksubmit.cli.verify import not_begun  # noqa: PLC0415 - as the commands themselves
+
+        not_begun(error.format_message())
+    if re.match(r"bench\b", words):
+        from bulksubmit.cli.bench import not_begun  # noqa: PLC0415 - as the commands themselves
 
         not_begun(error.format_message())
     if re.match(r"submit\b|runs resume\b", words):

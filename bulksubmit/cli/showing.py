@@ -2,14 +2,8 @@
 
 import base64
 import os
-import re
 import secrets
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from random import Random
@@ -17,9 +11,10 @@ from random import Random
 import click
 import orjson
 
-from bulksubmit.cli import KEY_VARIABLE, run_async
+from bulksubmit.cli import run_async
 from bulksubmit.cli.flood import Output, Target, flood, print_report
 from bulksubmit.cli.said import print_json
+from bulksubmit.cli.spawned import emulator, leave_on_signals
 from bulksubmit.core.events import Event
 from bulksubmit.service.auth import SharedKey
 from bulksubmit.service.listing import task_ids
@@ -49,8 +44,7 @@ def show_off(*, tasks: int, seed: int, as_json: bool) -> int:
         The exit code.
     """
     # Until the flood heeds signals itself, and after it: what was made here is cleaned up.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+    leave_on_signals()
     with tempfile.TemporaryDirectory(prefix="bulksubmit-demo-") as folder:
         os.environ["BULKSUBMIT_STATE_DIR"] = folder  # A demo's run is not worth keeping.
         path = Path(folder) / "tasks.jsonl"
@@ -58,15 +52,12 @@ def show_off(*, tasks: int, seed: int, as_json: bool) -> int:
         write_tasks(path, tasks)
         _say(f"  {path.stat().st_size / 1e6:,.1f} MB in {path}")
         key = base64.b64encode(secrets.token_bytes(64)).decode()
-        with _emulator(key, seed) as endpoint:
+        faults = [part for pair in FAULTS.items() for part in pair]
+        with emulator(ACCOUNT, key, "--job", JOB, "--seed", str(seed), *faults) as endpoint:
             _say(f"emulator at {endpoint}: {' '.join(f'{k} {v}' for k, v in FAULTS.items())}")
             target = Target(JOB, endpoint, SharedKey(ACCOUNT, key))
             code: int = run_async(_flood_and_check, path, target, as_json)
     return code
-
-
-def _leave(number: int, _frame: object) -> None:
-    sys.exit(128 + number)
 
 
 def write_tasks(path: Path, tasks: int) -> None:
@@ -104,8 +95,7 @@ async def _flood_and_check(path: Path, target: Target, as_json: bool) -> int:  #
     """
     output = Output(lasting=False)
     report = await flood(str(path), target, Settings(), output)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+    leave_on_signals()
     report = replace(report, journal_path=None)  # It goes with the folder.
     if not as_json:
         print_report(report, output)
@@ -143,32 +133,6 @@ async def _count_listed(target: Target) -> int:
 
 def _ignore(event: Event, /) -> None:
     """Tell nobody."""
-
-
-@contextmanager
-def _emulator(key: str, seed: int) -> Iterator[str]:
-    """The emulator as a process of its own, and its endpoint."""
-    command = [sys.executable, "-m", "bulksubmit", "emulator", "--port", "0"]
-    command += ["--account-name", ACCOUNT, "--job", JOB, "--seed", str(seed)]
-    command += [part for pair in FAULTS.items() for part in pair]
-    process = subprocess.Popen(  # noqa: S603 - our own command
-        command,
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ | {KEY_VARIABLE: key},
-        # Ctrl-C goes to the whole foreground group; the flood still needs its answers then.
-        process_group=0,
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        endpoint = re.search(r"http://[\d.:]+\d", line)
-        if endpoint is None:
-            raise click.ClickException("the emulator did not start; see above")
-        yield endpoint.group()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
 
 
 def _say(text: str) -> None:

@@ -166,6 +166,25 @@ def encode_job_patch(on_all_tasks_complete: str) -> bytes:
     return orjson.dumps({"onAllTasksComplete": on_all_tasks_complete})
 
 
+def encode_new_job(job_id: str, *, pool_id: str, display_name: str, lasts: str) -> bytes:
+    """The body that creates a job of the lowest priority.
+
+    Args:
+        job_id: Its ID.
+        pool_id: Where its tasks are to run.
+        display_name: What people see.
+        lasts: How long until the service ends it, as an ISO 8601 duration.
+    """
+    job = {
+        "id": job_id,
+        "displayName": display_name,
+        "priority": -1000,  # REST reference, JobAddParameter.priority.
+        "constraints": {"maxWallClockTime": lasts, "maxTaskRetryCount": 0},
+        "poolInfo": {"poolId": pool_id},
+    }
+    return orjson.dumps(job)
+
+
 def decode_results(body: bytes) -> list[TaskResult]:
     """The results in a 200's body, in its order, unverified.
 

@@ -192,6 +192,49 @@ def done_in(answer: Answer) -> Unavailable | None:
     return _read(answer, _nothing)
 
 
+def created_in(answer: Answer) -> bool | Unavailable:
+    """True if an answer says that a job was created, False if there is one of its ID.
+
+    Raises:
+        ServiceRefused: as reply_to(), and if the service does not create it.
+    """
+    code = _code(answer)
+    if answer.status == HTTPStatus.CREATED or code == "jobexists":
+        return answer.status == HTTPStatus.CREATED
+    return _not_done(answer)
+
+
+def deleted_in(answer: Answer) -> Unavailable | None:
+    """None if an answer says that a job is deleted or will be, or that there is none.
+
+    Raises:
+        ServiceRefused: as reply_to(), and if the service does not delete it.
+    """
+    if answer.status == HTTPStatus.ACCEPTED or _code(answer) in {"jobnotfound", "jobbeingdeleted"}:
+        return None
+    return _not_done(answer)
+
+
+def _code(answer: Answer) -> str:
+    error = decode_error(answer.body)
+    return (error.code or "").lower() if error else ""
+
+
+def _not_done(answer: Answer) -> Unavailable:
+    """What an answer says of a change that it did not make.
+
+    Raises:
+        ServiceRefused: unless asking again may help.
+    """
+    unavailable = _read(answer, _nothing)
+    error = decode_error(answer.body)
+    # A quota that is reached, for one; of these answers none changes by itself.
+    if error and answer.status in {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT}:
+        said = f"{_first_line(error.text)} {_details(error)}"
+        raise ServiceRefused(Refusal.REQUEST, error.code or "", one_line(said))
+    return unavailable or Unavailable(f"HTTP {answer.status}", sent=True, answered=True)
+
+
 def _nothing(_: bytes) -> None:
     """What is read in an answer that holds nothing."""
 

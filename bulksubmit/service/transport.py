@@ -37,6 +37,8 @@ from bulksubmit.service.endpoint import parse_endpoint, proxy_for
 from bulksubmit.service.replies import (
     Answer,
     Unavailable,
+    created_in,
+    deleted_in,
     done_in,
     job_in,
     one_line,
@@ -230,6 +232,42 @@ class Transport:
         patch = replace(self._get, name="patch_job", method="PATCH", headers=self._add.headers)
         body = encode_job_patch(on_all_tasks_complete)
         return await self._ask(_Request(patch, str(uuid.uuid4()), body), done_in)
+
+    async def create_job(self, job: bytes) -> bool | Unavailable:
+        """Create the job, which is not there yet.
+
+        Args:
+            job: As encode_new_job() makes it, of the transport's own ID.
+
+        Returns:
+            True when it is created; False if there is one of its ID.
+
+        Raises:
+            ServiceRefused: if the service does not create it, or we may not ask.
+        """
+        create = replace(
+            self._get,
+            name="create_job",
+            method="POST",
+            path="/jobs",
+            url=_url(str(self._get.url.origin()), "/jobs", self._get.query),
+            headers=self._add.headers,
+        )
+        return await self._ask(_Request(create, str(uuid.uuid4()), job), created_in)
+
+    async def delete_job(self) -> Unavailable | None:
+        """Delete the job and all its tasks.
+
+        Returns:
+            None when the service has begun to, or if there is no such job.
+
+        Raises:
+            ServiceRefused: if it does not, or we may not ask.
+        """
+        # Signed, and so to be said, also where there is no body.
+        headers = self._get.headers | {"content-length": "0"}
+        delete = replace(self._get, name="delete_job", method="DELETE", headers=headers)
+        return await self._ask(_Request(delete, str(uuid.uuid4())), deleted_in)
 
     async def list_tasks(
         self, link: str | None = None, *, within: TaskRange | TaskSpan | None = None
