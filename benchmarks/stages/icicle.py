@@ -74,7 +74,7 @@ class Sampler:
                 whoever runs the program is left out.
         """
         root = Node("all")
-        for stack, count in self._stacks.items():
+        for stack, count in [*self._stacks.items()]:  # Another may be taken meanwhile.
             begin = max((at + 1 for at, name in enumerate(stack) if below(name)), default=0)
             node = root
             node.samples += count

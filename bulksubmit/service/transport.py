@@ -1,4 +1,4 @@
-"""From an Attempt to a Reply, by way of HTTP: aiohttp is known here and nowhere else."""
+"""From an Attempt to a Reply, by way of HTTP: aiohttp is used here and nowhere else."""
 
 import asyncio
 import io
@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import partial
 from http.cookies import BaseCookie, SimpleCookie
-from importlib.metadata import version
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote
 
 import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
@@ -23,7 +22,6 @@ from bulksubmit.core.events import Observer, RequestEnded
 from bulksubmit.core.limits import API_VERSION
 from bulksubmit.core.model import Attempt, Lost, Refused, Reply, Throttled
 from bulksubmit.core.wire import (
-    CONTENT_TYPE,
     Job,
     ListedTask,
     TaskPage,
@@ -34,6 +32,7 @@ from bulksubmit.core.wire import (
 )
 from bulksubmit.errors import Refusal, ServiceRefused
 from bulksubmit.service.endpoint import parse_endpoint, proxy_for
+from bulksubmit.service.operations import Operation, extended, operation, url_of
 from bulksubmit.service.replies import (
     Answer,
     Unavailable,
@@ -47,10 +46,6 @@ from bulksubmit.service.replies import (
     task_page_in,
 )
 
-# The client waits this much longer than the service may work on a request (its ``timeout``),
-# so that an attempt which the client gives up on is over at the service too.
-CLIENT_MARGIN_S = 10.0
-CONNECT_TIMEOUT_S = 10.0  # The name, the connection and the TLS handshake.
 GET_TIMEOUT_MAX_S = 30  # REST reference: the most that ``timeout`` may be, but for adding.
 ANSWER_BYTES_MAX = 16 * 2**20  # 100 results are about 24 kB; 64,000 details would still fit.
 
@@ -96,30 +91,8 @@ class Credential(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Operation:
-    """What all requests of one kind have in common.
-
-    Attributes:
-        shown_url: The URL without its query, which may hold a page's token.
-    """
-
-    name: str
-    method: str
-    path: str
-    query: tuple[tuple[str, str], ...]
-    url: URL
-    shown_url: str
-    headers: dict[str, str]
-    timeout: aiohttp.ClientTimeout
-
-    def at(self, path: str, query: tuple[tuple[str, str], ...], url: URL) -> Self:
-        """The same of another place on the same host."""
-        return replace(self, path=path, query=query, url=url, shown_url=_shown(url, path))
-
-
-@dataclass(frozen=True, slots=True)
 class _Request:
-    operation: _Operation
+    operation: Operation
     client_request_id: str
     body: bytes = b""
     attempt: int = 0
@@ -157,13 +130,11 @@ class Transport:
         """
         origin = parse_endpoint(endpoint)
         job_path = f"/jobs/{quote(job_id, safe='')}"
-        operation = partial(_operation, origin=origin, api_version=api_version)
+        of_job = partial(operation, origin=origin, api_version=api_version)
         add_path, look_s = f"{job_path}/addtaskcollection", min(server_timeout_s, GET_TIMEOUT_MAX_S)
-        self._add = operation(
-            "add_task_collection", "POST", path=add_path, timeout_s=server_timeout_s
-        )
-        self._get = operation("get_job", "GET", path=job_path, timeout_s=look_s)
-        self._list = operation("list_tasks", "GET", path=f"{job_path}/tasks", timeout_s=look_s)
+        self._add = of_job("add_task_collection", "POST", path=add_path, timeout_s=server_timeout_s)
+        self._get = of_job("get_job", "GET", path=job_path, timeout_s=look_s)
+        self._list = of_job("list_tasks", "GET", path=f"{job_path}/tasks", timeout_s=look_s)
         self._proxy = proxy_for(origin)
         self._credential = credential
         self._observer = observer
@@ -245,14 +216,9 @@ class Transport:
         Raises:
             ServiceRefused: if the service does not create it, or we may not ask.
         """
-        create = replace(
-            self._get,
-            name="create_job",
-            method="POST",
-            path="/jobs",
-            url=_url(str(self._get.url.origin()), "/jobs", self._get.query),
-            headers=self._add.headers,
-        )
+        query, origin = self._get.query, str(self._get.url.origin())
+        place = self._get.at("/jobs", query, url_of(origin, "/jobs", query))
+        create = replace(place, name="create_job", method="POST", headers=self._add.headers)
         return await self._ask(_Request(create, str(uuid.uuid4()), job), created_in)
 
     async def delete_job(self) -> Unavailable | None:
@@ -284,7 +250,7 @@ class Transport:
         """
         page = self._list
         if link is None:
-            page = _extended(page, within.query if within else (("$select", "id"),))
+            page = extended(page, within.query if within else (("$select", "id"),))
         else:
             try:
                 url = URL(link, encoded=True)
@@ -305,7 +271,7 @@ class Transport:
         Raises:
             ServiceRefused: if the job does not exist, or we may not ask.
         """
-        one = _extended(self._list, (), name="get_task", below=f"/{quote(task_id, safe='')}")
+        one = extended(self._list, (), name="get_task", below=f"/{quote(task_id, safe='')}")
         return await self._ask(_Request(one, str(uuid.uuid4())), task_in)
 
     async def _ask(self, request: _Request, read: Callable[[Answer], _T]) -> _T | Unavailable:
@@ -413,60 +379,6 @@ class _Date:
         if second != self._second:
             self._second, self._text = second, formatdate(second, usegmt=True)
         return self._text
-
-
-def _operation(
-    name: str,
-    method: str,
-    *,
-    origin: str,
-    path: str,
-    api_version: str,
-    timeout_s: int,
-) -> _Operation:
-    query = (("api-version", api_version), ("timeout", str(timeout_s)))
-    headers: dict[str, str] = {
-        istr("accept"): "application/json",
-        istr("accept-encoding"): "gzip, deflate",  # aiohttp would offer what else is installed.
-        istr("return-client-request-id"): "true",
-        istr("user-agent"): f"bulksubmit/{version('bulksubmit')}",
-    }
-    if method == "POST":
-        headers[istr("content-type")] = CONTENT_TYPE
-    url = _url(origin, path, query)
-    return _Operation(
-        name,
-        method,
-        path,
-        query,
-        url,
-        _shown(url, path),
-        headers,
-        aiohttp.ClientTimeout(total=timeout_s + CLIENT_MARGIN_S, connect=CONNECT_TIMEOUT_S),
-    )
-
-
-def _extended(
-    operation: _Operation,
-    query: tuple[tuple[str, str], ...],
-    *,
-    name: str | None = None,
-    below: str = "",
-) -> _Operation:
-    """The same operation, for more query and a longer path."""
-    path, query = operation.path + below, (*operation.query, *query)
-    url = _url(str(operation.url.origin()), path, query)
-    return replace(operation, name=name or operation.name).at(path, query, url)
-
-
-def _shown(url: URL, path: str) -> str:
-    return f"{url.origin()}{path}"
-
-
-def _url(origin: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:
-    # As the recorded clients encode a query: a space is %20, and what OData is made of stays.
-    encoded = urlencode(query, safe="$,()'", quote_via=quote)
-    return URL(f"{origin}{path}?{encoded}", encoded=True)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

@@ -26,7 +26,7 @@ from bulksubmit.errors import BulkSubmitError, JournalError, NotConverged
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source, opening, survey
 from bulksubmit.producer.source import Source
-from bulksubmit.service.transport import CLIENT_MARGIN_S
+from bulksubmit.service.operations import CLIENT_MARGIN_S
 from bulksubmit.submission import Submission
 from tests.simulation.auditor import Auditor, Figures
 from tests.simulation.disk import Disk, Image
