@@ -1,12 +1,12 @@
 """The library's calls: stream(), resume(), submit() and submit_sync()."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
-import anyio
 from anyio import to_thread
 
 from bulksubmit.consumer import Outcomes, Work, running
@@ -103,7 +103,7 @@ async def stream(
             job_id=job_id,
             endpoint=origin,
             on_unfinished=settings.on_unfinished,
-            clock=anyio.current_time,
+            clock=asyncio.get_running_loop().time,
             plan=crew.plan if crew else None,
         )
         async with _work(
@@ -163,7 +163,7 @@ async def resume(
         crew = None
         if executor is not None:
             crew = await to_thread.run_sync(_crew, executor, prover, tasks)
-        work = go_on(str(found["run_id"]), tasks, clock=anyio.current_time)
+        work = go_on(str(found["run_id"]), tasks, clock=asyncio.get_running_loop().time)
         async with _work(
             work,
             tasks,
@@ -191,7 +191,7 @@ async def _work(
 ) -> AsyncIterator[Outcomes]:
     """Wire a run that has begun to the service, and let it run."""
     with closing(work.journal):
-        tally = Tally(anyio.current_time)
+        tally = Tally(asyncio.get_running_loop().time)
         tell = _Telling(tally, observer)
         transport = Transport(
             origin,

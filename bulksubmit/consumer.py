@@ -1,7 +1,7 @@
 """The consumer's side of a run: its outcomes, as they settle."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, closing
 from typing import Protocol
 
@@ -32,8 +32,8 @@ class Work(Protocol):
     async def run(self) -> None:
         """To its end."""
 
-    async def next_outcomes(self) -> list[Outcome]:
-        """The next outcomes; none at the end, or the reason of it is raised."""
+    async def next_outcomes(self) -> list[Sequence[Outcome]]:
+        """The next outcomes, a list for each reply; none at the end, or its reason is raised."""
 
     def stop(self, error: Exception) -> None:
         """Send nothing more, take in the answers in flight, and end with this error."""
@@ -65,7 +65,8 @@ class Outcomes:
 
     async def __anext__(self) -> Outcome:
         if not self._ready:
-            self._ready.extend(await self._submission.next_outcomes())
+            for outcomes in await self._submission.next_outcomes():
+                self._ready.extend(outcomes)
         if not self._ready:
             raise StopAsyncIteration
         return self._ready.popleft()

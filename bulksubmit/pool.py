@@ -1,7 +1,9 @@
 """Bounded concurrency: next step, post or read back, settle, record, deliver."""
 
+import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
@@ -17,11 +19,15 @@ from bulksubmit.core.model import (
     Reading,
     Reply,
     Send,
+    Step,
     Wait,
     Why,
 )
 from bulksubmit.core.reconciler import Reconciler
 from bulksubmit.errors import ServiceRefused
+
+# While replies bring the next attempts along, run() looks so often at what it waits for.
+LOOK_S = 0.25
 
 
 class Transport(Protocol):
@@ -49,7 +55,7 @@ class Reader(Protocol):
 class Record(Protocol):
     """Takes note of outcomes, at once."""
 
-    def __call__(self, outcomes: list[Outcome], *, in_order: bool) -> None:
+    def __call__(self, outcomes: Sequence[Outcome], *, in_order: bool) -> None:
         """Take note.
 
         Args:
@@ -125,15 +131,38 @@ class Signal:
         self._event = anyio.Event()
 
 
+class Room:
+    """Lets the one task that fills the backlog wait until there is room in it."""
+
+    def __init__(self) -> None:
+        self._enough: Callable[[], bool] | None = None
+        self._event = anyio.Event()
+
+    def freed(self) -> None:
+        """Some was freed: wake the waiting task, if it is enough."""
+        if self._enough and self._enough():
+            self._enough = None
+            self._event.set()
+
+    async def wait(self, enough: Callable[[], bool]) -> None:
+        """Until there is enough, as asked at once and whenever some is freed."""
+        while not enough():
+            self._enough, self._event = enough, anyio.Event()
+            await self._event.wait()
+
+
 class Pool:
     """Posts what the reconciler says, as many at once as the limit allows.
+
+    Whoever has taken a reply in asks for the next step himself, and posts it in his place, so
+    that with full places nobody else need be woken. All other steps are run()'s.
 
     Attributes:
         stopped: Nothing more is sent.
         error: What stopped it, if anything did.
         gave_up: Why it gave up, if it did.
         work: Set it when tasks were admitted, or the source was sealed.
-        room: Set when tasks have left the backlog, so that more can be admitted.
+        room: In the backlog, for more to be admitted; freed when tasks have left it.
     """
 
     def __init__(
@@ -146,7 +175,8 @@ class Pool:
         stopwatch: Stopwatch,
         before: Callable[[Attempt], None],
         record: Record,
-        deliver: Callable[[list[Outcome]], Awaitable[None]],
+        deliver: Callable[[Sequence[Outcome]], Awaitable[None]],
+        deliver_now: Callable[[Sequence[Outcome]], bool] = lambda _: False,
         drain_s: float,
     ) -> None:
         """Wire the parts.
@@ -161,19 +191,23 @@ class Pool:
             record: Takes note of outcomes, at once.
             deliver: Hands outcomes on; while it waits, the place of their attempt or read-back
                 stays taken, so that a slow consumer slows the run.
+            deliver_now: Hands outcomes on if that takes no waiting, and says whether it did.
             drain_s: How long answers are waited for once the pool is stopped.
         """
         self._reconciler, self._limit, self._stopwatch = reconciler, limit, stopwatch
         self._transport, self._reader = transport, reader
-        self._before, self._record, self._deliver = before, record, deliver
+        self._before, self._record = before, record
+        self._deliver, self._deliver_now = deliver, deliver_now
         self._drain_s = drain_s
-        self._posts: anyio.CancelScope | None = None
+        self._posts: TaskGroup | None = None
         self._delivering = 0
+        # The limit whose places run() waits for; None if for anything else, or not at all.
+        self._waits_by: tuple[int, str] | None = None
         self.stopped = False
         self.error: Exception | None = None
         self.gave_up: str | None = None
         self.work = Signal()
-        self.room = Signal()
+        self.room = Room()
 
     def stop(self, error: Exception | None = None) -> None:
         """Send nothing more; run() takes in the answers in flight and returns."""
@@ -185,7 +219,8 @@ class Pool:
         """Wait for no answer any more; after stop()."""
         self._drain_s = 0.0
         if self._posts is not None:
-            self._posts.deadline = min(self._posts.deadline, anyio.current_time())
+            scope = self._posts.cancel_scope
+            scope.deadline = min(scope.deadline, anyio.current_time())
 
     async def run(self) -> None:
         """Post collections until every task is settled, the run gives up, or it is stopped.
@@ -194,35 +229,47 @@ class Pool:
         would cut off the answers that are still in flight. What is recorded is delivered, even
         if that takes the consumer longer than ``drain_s``.
         """
+        # anyio takes ten times as long to look at it, and it is looked at several times a request.
+        clock = asyncio.get_running_loop().time
         async with anyio.create_task_group() as deliveries, anyio.create_task_group() as posts:
-            self._posts = posts.cancel_scope
-            converged = await self._send_all(posts, deliveries)
-            self._stopwatch.stop(anyio.current_time())
+            self._posts = posts
+            sender = _Sender(posts, deliveries, clock)
+            converged = await self._send_all(sender)
+            self._stopwatch.stop(clock())
             if not converged:
-                posts.cancel_scope.deadline = anyio.current_time() + self._drain_s
+                posts.cancel_scope.deadline = clock() + self._drain_s
 
-    async def _send_all(self, posts: TaskGroup, deliveries: TaskGroup) -> bool:
+    def _next_step(self, now_s: float) -> tuple[Step, float]:
+        """What to do now, and when the next attempt may go."""
+        opens_s = self._limit.opens_s(now_s)
+        step = self._reconciler.next_step(
+            now_s=now_s,
+            in_flight_max=self._limit.value - self._delivering,
+            opens_s=opens_s,
+        )
+        if isinstance(step, Send):
+            self._limit.sent(step.attempt, in_flight=self._reconciler.in_flight, now_s=now_s)
+            self.room.freed()
+        return step, opens_s
+
+    async def _send_all(self, sender: "_Sender") -> bool:
         while not self.stopped:
-            now_s = anyio.current_time()
-            opens_s = self._limit.opens_s(now_s)
-            step = self._reconciler.next_step(
-                now_s=now_s,
-                in_flight_max=self._limit.value - self._delivering,
-                opens_s=opens_s,
-            )
+            now_s = sender.clock()
+            step, opens_s = self._next_step(now_s)
             match step:
                 case Send(attempt):
-                    self._limit.sent(attempt, in_flight=self._reconciler.in_flight, now_s=now_s)
-                    self.room.set()
-                    posts.start_soon(self._post, attempt, deliveries)
+                    sender.posts.start_soon(self._post, attempt, sender)
                 case ReadBack():
-                    posts.start_soon(self._read_back, step, deliveries)
+                    sender.posts.start_soon(self._read_back, step, sender)
                 case Wait(until_s, why):
-                    room = why is Why.PLACES and self._reconciler.in_flight < self._limit.value
-                    bound = "consumer" if room else self._limit.bound
+                    value, bound = self._limit.value, self._limit.bound
+                    self._waits_by = (value, bound) if why is Why.PLACES else None
+                    if why is Why.PLACES and self._reconciler.in_flight < value:
+                        bound = "consumer"
                     self._stopwatch.wait(why, bound, opens_s=opens_s, now_s=now_s)
-                    await self.work.wait(until_s)
-                    self._stopwatch.work(anyio.current_time())
+                    looks_s = now_s + LOOK_S if why is Why.PLACES else math.inf
+                    await self.work.wait(min(until_s, looks_s))
+                    self._stopwatch.work(sender.clock())
                 case GiveUp(reason):
                     self.gave_up = reason
                     return False
@@ -230,11 +277,17 @@ class Pool:
                     return True
         return False
 
-    async def _post(self, attempt: Attempt, deliveries: TaskGroup) -> None:
+    async def _post(self, attempt: Attempt, sender: "_Sender") -> None:
+        """Post an attempt; and then in its place the next one, as long as there is one."""
+        following: Attempt | None = attempt
+        while following:
+            following = await self._post_one(following, sender)
+
+    async def _post_one(self, attempt: Attempt, sender: "_Sender") -> Attempt | None:
         try:
             self._before(attempt)
             reply = await self._add(attempt)
-            now_s = anyio.current_time()
+            now_s = sender.clock()
             self._limit.ended(attempt, reply, now_s=now_s)
             outcomes = self._reconciler.settle(attempt, reply, now_s=now_s)
             # No await between settling and recording: what is settled is on record. A
@@ -242,25 +295,44 @@ class Pool:
             self._record(outcomes, in_order=attempt.resent == 0)
         except Exception as error:  # noqa: BLE001 - taken in like the other answers
             self.stop(error)
-            return
-        self._go_on(outcomes, deliveries)
+            return None
+        self._hand_on(outcomes, sender)
+        return self._following(now_s, sender)
 
-    async def _read_back(self, read: ReadBack, deliveries: TaskGroup) -> None:
+    def _following(self, now_s: float, sender: "_Sender") -> Attempt | None:
+        """The attempt to be posted in the place of one that has ended, if there is one."""
+        if self.stopped:
+            return None
+        step, _ = self._next_step(now_s)
+        match step:
+            case Send(attempt):
+                # With a higher limit there are more places, and with another bound another cause;
+                # and with free places there may be a time now that run() is to wake at.
+                if self._waits_by != (self._limit.value, self._limit.bound):
+                    self.work.set()
+                return attempt
+            case ReadBack():
+                sender.posts.start_soon(self._read_back, step, sender)
+        self.work.set()
+        return None
+
+    async def _read_back(self, read: ReadBack, sender: "_Sender") -> None:
         try:
             reading = await self._read(read)
-            outcomes = self._reconciler.settle_read_back(read, reading, now_s=anyio.current_time())
+            outcomes = self._reconciler.settle_read_back(read, reading, now_s=sender.clock())
             self._record(outcomes, in_order=False)
         except Exception as error:  # noqa: BLE001 - as above
             self.stop(error)
             return
-        self._go_on(outcomes, deliveries)
-
-    def _go_on(self, outcomes: list[Outcome], deliveries: TaskGroup) -> None:
-        if outcomes:
-            self._delivering += 1
-            deliveries.start_soon(self._hand_over, outcomes)
-            self.room.set()
+        self._hand_on(outcomes, sender)
         self.work.set()
+
+    def _hand_on(self, outcomes: Sequence[Outcome], sender: "_Sender") -> None:
+        if outcomes:
+            if not self._deliver_now(outcomes):
+                self._delivering += 1
+                sender.deliveries.start_soon(self._hand_over, outcomes)
+            self.room.freed()
 
     async def _add(self, attempt: Attempt) -> Reply:
         try:
@@ -277,7 +349,22 @@ class Pool:
             self.stop(refused)
             return Reading({}, Lost(refused.reason, sent=True))
 
-    async def _hand_over(self, outcomes: list[Outcome]) -> None:
+    async def _hand_over(self, outcomes: Sequence[Outcome]) -> None:
         await self._deliver(outcomes)
         self._delivering -= 1
         self.work.set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """What run() has for as long as it runs.
+
+    Attributes:
+        posts: Attempts and read-backs under way.
+        deliveries: Outcomes that the consumer has no room for yet.
+        clock: The event loop's time.
+    """
+
+    posts: TaskGroup
+    deliveries: TaskGroup
+    clock: Callable[[], float]

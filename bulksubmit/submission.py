@@ -1,5 +1,6 @@
 """The straight line: source ─▶ reconciler ⇄ pool ─▶ service, and outcomes on their way out."""
 
+import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from anyio.abc import TaskGroup
 
 from bulksubmit.core.events import Observer, SourceRead
 from bulksubmit.core.history import Life
+from bulksubmit.core.matching import AllAdded
 from bulksubmit.core.model import Attempt, Outcome, Reply, Verdict
 from bulksubmit.core.pacing import AdaptiveLimit, FixedLimit, MaxRate
 from bulksubmit.core.suspects import TASK_EXISTS
@@ -27,7 +29,7 @@ from bulksubmit.errors import (
     SourceError,
 )
 from bulksubmit.intake import Intake, ways_on
-from bulksubmit.observe.files import Files
+from bulksubmit.observe.files import Files, Rows
 from bulksubmit.observe.milestones import Milestones
 from bulksubmit.observe.progress import Progress, progressed
 from bulksubmit.observe.report import Report, Tally
@@ -48,6 +50,8 @@ LISTS_AHEAD = 64
 # A commit that no answer brings along: at the end of a volley, or while all is held back.
 IDLE_COMMIT_S = 0.5
 
+_ADDED = Verdict.ADDED  # An Enum's attribute is asked for in 60 ns, and of each outcome.
+
 PROGRESS_S = 1.0  # From one Progressed to the next, at least.
 
 # How long the job is tried to be changed before and after the run.
@@ -59,24 +63,6 @@ class Service(Jobs, Patcher, Lister, Protocol):
 
     async def add(self, attempt: Attempt) -> Reply:
         """Post the attempt's collection, once."""
-
-
-class Rows(Protocol):
-    """Where rejected tasks are written, and all outcomes if that is wanted."""
-
-    @property
-    def rejects_path(self) -> str | None:
-        """The rejects file, if it was made."""
-
-    @property
-    def wrote_s(self) -> float:
-        """How long was spent on writing, up to now."""
-
-    def record(self, outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> None:
-        """Write what belongs there; ``others`` are those that are not ADDED."""
-
-    def close(self) -> None:
-        """Close what was opened."""
 
 
 class Submission:
@@ -142,7 +128,7 @@ class Submission:
         self._limit = limit or limit_for(settings, rate, observer)
         self._speed = tally.speed = Speed(
             asked(settings),
-            anyio.current_time,
+            asyncio.get_running_loop().time,
             rate_opens_s=rate.opens_s,
             consumer_is_slow=lambda: self._undelivered > 0,
             disk_s=lambda: self._journal.wrote_s + self._files.wrote_s,
@@ -152,7 +138,7 @@ class Submission:
         self._sampler = Sampler(
             self._journal.history,
             Life(begun_at=now_utc(), settings=settings.given, versions=versions()),
-            anyio.current_time,
+            asyncio.get_running_loop().time,
             tally=tally,
             speed=self._speed,
             in_flight=lambda: self._reconciler.in_flight,
@@ -166,6 +152,7 @@ class Submission:
             before=self._journal.will_send,
             record=self._record,
             deliver=self._deliver,
+            deliver_now=self._deliver_now,
             drain_s=settings.drain_s,
         )
         self._auto_terminate = AutoTerminate(
@@ -190,7 +177,7 @@ class Submission:
         self._error: Exception | None = None
         self._source_error: SourceError | None = None
         self._ended: Report | None = None
-        self._to_consumer, self._lists = anyio.create_memory_object_stream[list[Outcome]](
+        self._to_consumer, self._lists = anyio.create_memory_object_stream[Sequence[Outcome]](
             LISTS_AHEAD
         )
 
@@ -284,9 +271,10 @@ class Submission:
         tasks, after = block.tasks, block.after
         invalid = self._intake.look_at(block)
         bodies_bytes = sum([len(task.body) for task in tasks])
-        while not self._has_room(bodies_bytes):
+        enough = partial(self._has_room, bodies_bytes)
+        if not enough():
             self._speed.memory(full=True)
-            await self._pool.room.wait()
+            await self._pool.room.wait(enough)
         self._speed.memory(full=False)
         counts = self._tally.counts
         counts.total = max(counts.total, after.ordinal)
@@ -327,18 +315,21 @@ class Submission:
                 self._observer(progressed(self.progress, ended=False))
                 tells_s = now_s + PROGRESS_S
 
-    async def _hand_over(self, outcomes: list[Outcome], handed_over: anyio.Event) -> None:
+    async def _hand_over(self, outcomes: Sequence[Outcome], handed_over: anyio.Event) -> None:
         await self._deliver(outcomes)
         handed_over.set()
 
-    def _record(self, outcomes: list[Outcome], *, in_order: bool) -> None:
+    def _record(self, outcomes: Sequence[Outcome], *, in_order: bool) -> None:
         if not outcomes:
             return
-        others = [outcome for outcome in outcomes if outcome.verdict is not Verdict.ADDED]
+        others: list[Outcome] = []
+        if not isinstance(outcomes, AllAdded):
+            others = [outcome for outcome in outcomes if outcome.verdict is not _ADDED]
         # Before the journal says that they are settled: after a crash a row may be there
         # twice, but none is missing.
         try:
-            self._files.record(outcomes, others)
+            if others or self._settings.results_path:
+                self._files.record(outcomes, others)
         except OutputError:
             # Without their rows they stay unsettled, for a resume to bring the rows after.
             self._rowless += sum(outcome.attempts > 0 for outcome in outcomes)
@@ -380,32 +371,39 @@ class Submission:
             reason = f"{what}, more than max-rejects allows; the last one: {newly[-1].code}"
             self.stop(NotConverged(reason))
 
-    async def _deliver(self, outcomes: list[Outcome]) -> None:
+    def _deliver_now(self, outcomes: Sequence[Outcome]) -> bool:
+        """Deliver, unless the consumer has enough to do; returns whether it is done."""
         if outcomes:  # An empty list tells the consumer that it was the last.
-            with suppress(anyio.BrokenResourceError):  # The consumer has left.
-                try:
-                    # At once, or each reply would keep its place for a round of the event loop.
-                    self._to_consumer.send_nowait(outcomes)
-                except anyio.WouldBlock:
-                    self._undelivered += 1
-                    await self._to_consumer.send(outcomes)
-                    self._undelivered -= 1
+            try:
+                self._to_consumer.send_nowait(outcomes)
+            except anyio.WouldBlock:
+                return False
+            except anyio.BrokenResourceError:  # The consumer has left.
+                pass
+        return True
+
+    async def _deliver(self, outcomes: Sequence[Outcome]) -> None:
+        if not self._deliver_now(outcomes):
+            self._undelivered += 1
+            with suppress(anyio.BrokenResourceError):
+                await self._to_consumer.send(outcomes)
+            self._undelivered -= 1
 
     # --- The consumer's side -----------------------------------------------------------------
 
-    async def next_outcomes(self) -> list[Outcome]:
-        """The next outcomes, one or more; none at the end, if every task is settled.
+    async def next_outcomes(self) -> list[Sequence[Outcome]]:
+        """The next outcomes, one reply's or more; none at the end, if every task is settled.
 
         Raises:
             Exception: at the end otherwise.
         """
-        outcomes: list[Outcome] = []
+        outcomes: list[Sequence[Outcome]] = []
         with suppress(anyio.EndOfStream, anyio.WouldBlock):
-            outcomes += await self._lists.receive()
+            outcomes.append(await self._lists.receive())
             # All that there are: receiving takes a round of the event loop, in which several
             # replies come on a busy one.
             while True:
-                outcomes += self._lists.receive_nowait()
+                outcomes.append(self._lists.receive_nowait())
         if outcomes:
             return outcomes
         if self._error:  # Raised out here, so that its own cause and context stay with it.

@@ -1,9 +1,87 @@
 """Results by the tasks they are about: an answer is a set, and may contradict itself."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import overload
 
 from bulksubmit.core.events import Anomaly, Observer
-from bulksubmit.core.model import TaskResult
+from bulksubmit.core.model import AddStatus, Answered, Attempt, Outcome, Task, TaskResult, Verdict
+
+_ADDED = Verdict.ADDED
+_SUCCESS = frozenset({"Success", AddStatus.SUCCESS.value})  # On the wire, and in the reference.
+
+# Outcomes that are made later keep their tasks until then, in line for the consumer.
+_KEPT_BYTES_MAX = 64 * 1024
+
+
+class AllAdded(Sequence[Outcome]):
+    """The outcomes of an attempt of which every task was added.
+
+    Each is made when it is looked at, which most runs do with none of them.
+    """
+
+    __slots__ = ("_attempt", "_request_id")
+
+    def __init__(self, attempt: Attempt, request_id: str | None) -> None:
+        """Outcomes of the attempt's tasks, in their order."""
+        self._attempt, self._request_id = attempt, request_id
+
+    def __len__(self) -> int:
+        return len(self._attempt.tasks)
+
+    @overload
+    def __getitem__(self, index: int) -> Outcome: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Outcome]: ...
+
+    def __getitem__(self, index: int | slice) -> Outcome | Sequence[Outcome]:
+        if isinstance(index, slice):
+            return [*self][index]
+        return self._outcome(self._attempt.tasks[index])
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return map(self._outcome, self._attempt.tasks)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and [*self] == [*other]
+
+    __hash__ = None  # type: ignore[assignment]  # As of a list.
+
+    def _outcome(self, task: Task) -> Outcome:
+        return Outcome(
+            task.ordinal,
+            task.line,
+            task.id,
+            _ADDED,
+            request_id=self._request_id,
+            client_request_id=self._attempt.client_request_id,
+        )
+
+
+def all_added(attempt: Attempt, reply: Answered) -> bool:
+    """Whether the service says of every task of an attempt that it was added.
+
+    Nearly every answer does. Looked at as a whole it takes a fifth of the time that its tasks
+    take one by one.
+
+    Args:
+        attempt: What was sent.
+        reply: Its answer.
+
+    Returns:
+        True if there is one result for each task, spelt as ours, which says so, and no other.
+        Otherwise each is to be looked at by itself.
+    """
+    tasks, results = attempt.tasks, reply.results
+    if len(results) != len(tasks):
+        return False
+    added = {result.task_id for result in results if result.status in _SUCCESS}
+    return len(added) == len(tasks) and added.issuperset([task.id for task in tasks])
+
+
+def outcomes_of_all(attempt: Attempt, request_id: str | None, body_bytes: int) -> Sequence[Outcome]:
+    """The outcomes if all_added(): made at once if their tasks, of so many bytes, are large."""
+    outcomes = AllAdded(attempt, request_id)
+    return outcomes if body_bytes <= _KEPT_BYTES_MAX else [*outcomes]
 
 
 def by_folded_id(

@@ -30,10 +30,26 @@ class Queue:
     def __len__(self) -> int:
         return len(self.tasks)
 
-    def extend(self, tasks: Sequence[Task]) -> None:
-        """Add tasks at the end."""
+    def extend(self, tasks: Sequence[Task]) -> int:
+        """Add tasks at the end; returns the bytes of their bodies."""
+        bodies_bytes = sum([len(task.body) for task in tasks])
         self.tasks.extend(tasks)
-        self.bytes += sum([len(task.body) for task in tasks]) + len(tasks)
+        self.bytes += bodies_bytes + len(tasks)
+        return bodies_bytes
+
+    def cut_plainly(self, *, tasks_max: int, bytes_max: int) -> list[Task] | None:
+        """Take the first tasks, if they make a collection as they are; otherwise none."""
+        count = min(len(self.tasks), tasks_max)
+        if bytes_max * len(self.tasks) < self.bytes * count:
+            return None  # Large ones, going by the mean: they would be taken out in vain.
+        take = self.tasks.popleft
+        tasks = [take() for _ in range(count)]
+        size = sum([len(task.body) for task in tasks]) + count
+        if size > bytes_max - FRAME_BYTES + 1 or len({task.id.lower() for task in tasks}) < count:
+            self.tasks.extendleft(reversed(tasks))
+            return None
+        self.bytes -= size
+        return tasks
 
 
 def request_bytes(tasks: Sequence[Task]) -> int:
@@ -61,6 +77,11 @@ def cut(queues: Sequence[Queue], *, tasks_max: int, bytes_max: int) -> list[Task
     Returns:
         At least one task.
     """
+    first = next(queue for queue in queues if queue)
+    if len(first) >= tasks_max or first is queues[-1]:
+        plain = first.cut_plainly(tasks_max=tasks_max, bytes_max=bytes_max)
+        if plain is not None:
+            return plain
     collection: list[Task] = []
     ids: set[str] = set()
     room = bytes_max - FRAME_BYTES + 1  # One comma fewer than tasks.

@@ -36,7 +36,7 @@ from bulksubmit.core.backlog import Backlog
 from bulksubmit.core.backoff import PRESSURE_BACKOFF, SERVER_ERROR_BACKOFF, BytesBound, on_grid
 from bulksubmit.core.events import Anomaly, Observer
 from bulksubmit.core.limits import FRAME_BYTES, TASKS_MAX
-from bulksubmit.core.matching import by_folded_id
+from bulksubmit.core.matching import all_added, by_folded_id, outcomes_of_all
 from bulksubmit.core.model import (
     AddStatus,
     Answered,
@@ -65,8 +65,7 @@ from bulksubmit.core.outcomes import TOO_LARGE, abandoned, read_back, too_large
 from bulksubmit.core.partitioner import halve, request_bytes
 from bulksubmit.core.patience import Patience
 from bulksubmit.core.suspects import TASK_EXISTS, Suspect, Suspects
-
-NO_TROUBLE = Trouble()
+from bulksubmit.core.troubles import Troubles
 
 
 class Reconciler:
@@ -106,7 +105,7 @@ class Reconciler:
         self._backlog = Backlog()
         self._in_flight: dict[int, Attempt] = {}
         self._suspects = Suspects()
-        self._troubles: dict[int, Trouble] = {}  # By ordinal.
+        self._troubles = Troubles()
         self._attempts = self._read_backs = 0
         self._patience = Patience(bounds.retry_timeout_s, random, observer)
         self._bytes = BytesBound(bounds.bytes_max)
@@ -125,16 +124,13 @@ class Reconciler:
         """
         assert not self.sealed
         body_max = self._bounds.bytes_max - FRAME_BYTES
-        oversized = [task for task in tasks if len(task.body) > body_max]
-        if oversized:
+        oversized: list[Task] = []
+        if sum([len(task.body) for task in tasks]) > body_max:
+            oversized = [task for task in tasks if len(task.body) > body_max]
             tasks = [task for task in tasks if len(task.body) <= body_max]
-        if tasks and tasks[0].ordinal < self._doubt_below:
-            for task in tasks:
-                if task.ordinal < self._doubt_below:
-                    self._troubles[task.ordinal] = Trouble(in_doubt=True)
-        self._backlog.fresh.extend(tasks)
+        self._troubles.doubt(tasks, self._doubt_below)
         self.unsettled += len(tasks)
-        self.unsettled_bytes += sum([len(task.body) for task in tasks])
+        self.unsettled_bytes += self._backlog.fresh.extend(tasks)
         below = self._doubt_below
         return [too_large(t, self._bounds.bytes_max, in_doubt=t.ordinal < below) for t in oversized]
 
@@ -165,9 +161,9 @@ class Reconciler:
     @property
     def in_doubt(self) -> int:
         """How many unsettled tasks may have been added; those in flight or read back are."""
-        doubted = {ordinal for ordinal, trouble in self._troubles.items() if trouble.in_doubt}
         flying = (task.ordinal for attempt in self._in_flight.values() for task in attempt.tasks)
-        return len(doubted.union(flying, (suspect.task.ordinal for suspect in self._suspects)))
+        suspected = (suspect.task.ordinal for suspect in self._suspects)
+        return len(self._troubles.doubted().union(flying, suspected))
 
     # --- Next ------------------------------------------------------------------------------
 
@@ -241,7 +237,7 @@ class Reconciler:
 
     # --- Out -------------------------------------------------------------------------------
 
-    def settle(self, attempt: Attempt, reply: Reply, *, now_s: float) -> list[Outcome]:
+    def settle(self, attempt: Attempt, reply: Reply, *, now_s: float) -> Sequence[Outcome]:
         """Take in the reply to an attempt.
 
         After calling this method, record the outcomes, then ask next_step() again: tasks may
@@ -253,7 +249,7 @@ class Reconciler:
             attempt, under the same ID.
         """
         assert attempt.number in self._in_flight
-        outcomes: list[Outcome] = []
+        outcomes: Sequence[Outcome] = []
         match reply:
             case Answered():
                 outcomes = self._settle_each(attempt, reply, now_s)
@@ -270,16 +266,20 @@ class Reconciler:
                 self._halve(attempt, reply)
                 self._patience.hold.clean()
         del self._in_flight[attempt.number]
-        return self._concluded(outcomes, now_s)
+        self._count(outcomes, now_s)
+        return outcomes
 
-    def _concluded(self, outcomes: list[Outcome], now_s: float) -> list[Outcome]:
+    def _count(self, outcomes: Sequence[Outcome], now_s: float) -> None:
         if outcomes:
             self._patience.settled(now_s)
             self.unsettled -= len(outcomes)
-        return outcomes
 
-    def _settle_each(self, attempt: Attempt, reply: Answered, now_s: float) -> list[Outcome]:
+    def _settle_each(self, attempt: Attempt, reply: Answered, now_s: float) -> Sequence[Outcome]:
         """Settle by results; they come in any order, and perhaps not one for each task."""
+        if not attempt.resent and all_added(attempt, reply):
+            self._worked(attempt)
+            self.unsettled_bytes -= (size := sum([len(task.body) for task in attempt.tasks]))
+            return outcomes_of_all(attempt, reply.request_id, size)
         results = by_folded_id(reply.results, attempt.number, self._observer)
         outcomes: list[Outcome] = []
         suspects: list[Suspect] = []
@@ -301,12 +301,15 @@ class Reconciler:
             reason = f"no task was settled by an answer ({code or 'no code'})"
             self._press(attempt, Lost(reason, sent=True), now_s)
             return []
-        self._patience.hold.clean()
-        self._backlog.budget.earn(resent=attempt.resent > 0)
-        self._bytes.clean(attempt.tasks)
+        self._worked(attempt)
         self._suspect(suspects, now_s)
         self._again(attempt, again, now_s, in_doubt=True, pressed=False)
         return outcomes
+
+    def _worked(self, attempt: Attempt) -> None:
+        self._patience.hold.clean()
+        self._backlog.budget.earn(resent=attempt.resent > 0)
+        self._bytes.clean(attempt.tasks)
 
     def _settle_one(
         self, attempt: Attempt, task: Task, result: TaskResult | None, request_id: str | None
@@ -318,13 +321,11 @@ class Reconciler:
         match result.status.lower():
             case AddStatus.SUCCESS:
                 return self._close(attempt, task, Verdict.ADDED, request_id)
-            case AddStatus.SERVER_ERROR:
-                return None
             case AddStatus.CLIENT_ERROR:
                 return self._settle_client_error(attempt, task, result, request_id)
-            case _:
+            case status if status != AddStatus.SERVER_ERROR:
                 self._observer(Anomaly("unknown_status", attempt.number, task.id))
-                return None
+        return None
 
     def _settle_client_error(
         self, attempt: Attempt, task: Task, result: TaskResult, request_id: str | None
@@ -336,14 +337,14 @@ class Reconciler:
         match self._on_exists:
             case "accept":
                 return self._close(attempt, task, Verdict.EXISTED, request_id)
-            case "reject" if not self._troubles.get(task.ordinal, NO_TROUBLE).in_doubt:
+            case "reject" if not self._troubles.of(task.ordinal).in_doubt:
                 return self._close(attempt, task, Verdict.REJECTED, request_id, refused)
             case _:
                 return Suspect(task, refused, True, attempt.client_request_id)  # noqa: FBT003
 
     def _reject(self, attempt: Attempt, task: Task, refused: Refused) -> Outcome | Suspect:
         """For good, unless an earlier attempt of it may still land."""
-        if self._troubles.get(task.ordinal, NO_TROUBLE).in_doubt:
+        if self._troubles.of(task.ordinal).in_doubt:
             return Suspect(task, refused, False, attempt.client_request_id)  # noqa: FBT003
         return self._close(attempt, task, Verdict.REJECTED, refused.request_id, refused)
 
@@ -412,14 +413,10 @@ class Reconciler:
         """Let tasks wait for their next attempt, all of a reply alike, so that they travel on."""
         if not tasks:
             return
-        failures = 0
-        for task in tasks:
-            trouble = self._troubles.setdefault(task.ordinal, Trouble())
-            trouble.fail(pressed=pressed, doubtful_s=attempt.sent_s if in_doubt else None)
-            # A task that was unlucky again and again, while the service answers others well,
-            # need not wait as for a service that is down.
-            pressures = min(trouble.pressures, self._patience.hold.streak)
-            failures = max(failures, pressures if pressed else trouble.server_errors)
+        streak = self._patience.hold.streak
+        failures = self._troubles.fail(
+            attempt, tasks, in_doubt=in_doubt, pressed=pressed, streak=streak
+        )
         backoff = PRESSURE_BACKOFF if pressed else SERVER_ERROR_BACKOFF
         delay_s = max(backoff.delay_s(failures, self._random), least_s)
         self._backlog.wait(tasks, now_s + delay_s, pressed=pressed)
@@ -447,7 +444,8 @@ class Reconciler:
             task = judged.suspect.task
             outcomes.append(read_back(judged, self._troubles.pop(task.ordinal)))
             self.unsettled_bytes -= len(task.body)
-        return self._concluded(outcomes, now_s)
+        self._count(outcomes, now_s)
+        return outcomes
 
     def _miss(self, tasks: Sequence[Task], now_s: float) -> None:
         """They are said to exist, and are not there: send them again; a list may lag."""

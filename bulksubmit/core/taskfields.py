@@ -109,7 +109,7 @@ def _field(field: inspect.Field) -> Field:
             return Field(*common, FieldKind.INT, field.required, listed, least=least, most=most)
         case inspect.BoolType():
             return Field(*common, FieldKind.BOOL, field.required, listed)
-        case inspect.StrType(min_length=least, max_length=most, pattern=pattern):
+        case inspect.StrType(min_length=least, max_length=most):
             return Field(
                 *common,
                 cast("FieldKind", marks.get("kind", FieldKind.TEXT)),
@@ -117,7 +117,7 @@ def _field(field: inspect.Field) -> Field:
                 listed,
                 least=least,
                 most=most,
-                pattern=re.compile(pattern) if pattern else None,
+                pattern=cast("re.Pattern[str] | None", marks.get("pattern")),
                 form=cast("str", marks.get("form", "")),
                 secret=bool(marks.get("secret", False)),
             )

@@ -35,6 +35,7 @@ from bulksubmit.core.taskterms import (
     ElevationLevel,
     Fault,
     FieldKind,
+    FileMode,
     Int32,
     JobAction,
     Maybe,
@@ -43,6 +44,8 @@ from bulksubmit.core.taskterms import (
     Secret,
     Url,
     duration_ticks,
+    is_file_mode,
+    is_url,
 )
 
 ID_LENGTH_MAX = 64  # REST, TaskAddParameter.id.
@@ -185,8 +188,14 @@ class OutputFileBlobContainerDestination(RuledDefinition, frozen=True, gc=False)
     identity_reference: Maybe[ComputeNodeIdentityReference] = UNSET
     upload_headers: Maybe[tuple[HttpHeader, ...]] = UNSET
 
+    def __post_init__(self) -> None:
+        if "sig=" not in self.container_url or not is_url(self.container_url):
+            RuledDefinition.__post_init__(self)
+
     def faults(self) -> Sequence[Fault]:
         """A signature that permits to write, or an identity (REST); it fails only at the end."""
+        if not is_url(self.container_url):
+            return (_not_of_its_form("containerUrl", "container_url"),)
         if self.identity_reference or "sig=" in self.container_url:
             return ()
         says = (
@@ -201,6 +210,10 @@ class OutputFileDestination(RuledDefinition, frozen=True, gc=False):
     """Where to upload."""
 
     container: Maybe[OutputFileBlobContainerDestination] = UNSET
+
+    def __post_init__(self) -> None:
+        if not self.container:
+            RuledDefinition.__post_init__(self)
 
     def faults(self) -> Sequence[Fault]:
         """There is no other destination (inferred)."""
@@ -232,33 +245,33 @@ class ResourceFile(RuledDefinition, frozen=True, gc=False):
     http_url: Maybe[Url] = UNSET
     file_path: Maybe[str] = UNSET
     blob_prefix: Maybe[str] = UNSET
-    # REST: "in octal format"; how many digits is inferred.
-    file_mode: Maybe[
-        Annotated[
-            str,
-            Meta(
-                pattern=r"\A0*[0-7]{1,4}\Z",
-                extra={"form": "a file mode in octal, such as 0770"},
-            ),
-        ]
-    ] = UNSET
+    file_mode: Maybe[FileMode] = UNSET
     identity_reference: Maybe[ComputeNodeIdentityReference] = UNSET
 
-    def faults(self) -> Sequence[Fault]:
-        """Which field goes with which (REST); quick for the usual file: a URL and a path."""
-        path = self.file_path
+    def __post_init__(self) -> None:
+        url, path, mode = self.http_url, self.file_path, self.file_mode
+        # The usual file: a URL and a path.
         if (
-            self.http_url
-            and path
-            and ".." not in path
-            and not self.auto_storage_container_name
-            and not self.storage_container_url
-            and not self.blob_prefix
+            not (url and path and is_url(url) and ".." not in path)
+            or (isinstance(mode, str) and not is_file_mode(mode))
+            or self.storage_container_url
+            or self.auto_storage_container_name
+            or self.blob_prefix
         ):
-            return ()
+            RuledDefinition.__post_init__(self)
+
+    def faults(self) -> Sequence[Fault]:
+        """Which field goes with which (REST)."""
         return tuple(self._faults())
 
     def _faults(self) -> Iterator[Fault]:
+        url, container_url, mode = self.http_url, self.storage_container_url, self.file_mode
+        if isinstance(url, str) and not is_url(url):
+            yield _not_of_its_form("httpUrl", "http_url")
+        if isinstance(container_url, str) and not is_url(container_url):
+            yield _not_of_its_form("storageContainerUrl", "storage_container_url")
+        if isinstance(mode, str) and not is_file_mode(mode):
+            yield _not_of_its_form("fileMode", "file_mode")
         of = ("auto_storage_container_name", "storage_container_url", "http_url")
         names = ("autoStorageContainerName", "storageContainerUrl", "httpUrl")
         values = (self.auto_storage_container_name, self.storage_container_url, self.http_url)
@@ -304,6 +317,13 @@ class TaskConstraints(RuledDefinition, frozen=True, gc=False):
     retention_time: Maybe[Duration] = UNSET
     # REST: -1 for no limit.
     max_task_retry_count: Maybe[Annotated[int, Meta(ge=-1, le=2**31 - 1)]] = UNSET
+
+    def __post_init__(self) -> None:
+        wall, kept = self.max_wall_clock_time, self.retention_time
+        if (isinstance(wall, str) and duration_ticks(wall) is None) or (
+            isinstance(kept, str) and duration_ticks(kept) is None
+        ):
+            RuledDefinition.__post_init__(self)
 
     def faults(self) -> Sequence[Fault]:
         """Durations are .NET TimeSpans: see duration_ticks."""
@@ -389,6 +409,10 @@ class UserIdentity(RuledDefinition, frozen=True, gc=False):
     username: Maybe[str] = UNSET
     auto_user: Maybe[AutoUserSpecification] = UNSET
 
+    def __post_init__(self) -> None:
+        if bool(self.username) == bool(self.auto_user):
+            RuledDefinition.__post_init__(self)
+
     def faults(self) -> Sequence[Fault]:
         """Exactly one of the two (REST)."""
         if bool(self.username) != bool(self.auto_user):
@@ -438,6 +462,11 @@ class TaskAddCollectionParameter(Definition, frozen=True, gc=False):
     """The body of a request."""
 
     value: Annotated[tuple[TaskAddParameter, ...], Meta(max_length=TASKS_MAX)]
+
+
+def _not_of_its_form(name: str, attribute: str) -> Fault:
+    """Of a field by itself: never told, as who explains has looked at each field before."""
+    return Fault(name, Kind.VALUE, " is not of its form", (attribute,))
 
 
 def _empty_range(start: int, end: int) -> Sequence[Fault]:

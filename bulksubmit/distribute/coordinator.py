@@ -9,6 +9,7 @@ It looks to its consumer as a Submission does.
 """
 
 import math
+from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from random import Random
@@ -398,7 +399,7 @@ class Coordinator:
 
     # --- The consumer's side -------------------------------------------------------------------
 
-    async def next_outcomes(self) -> list[Outcome]:
+    async def next_outcomes(self) -> list[Sequence[Outcome]]:
         """The next tasks that were rejected or abandoned; none at the end, if all is settled.
 
         The others are counted; who needs each asks for a results file.
@@ -407,7 +408,7 @@ class Coordinator:
             Exception: at the end otherwise.
         """
         with suppress(anyio.EndOfStream):
-            return await self._lists.receive()
+            return [await self._lists.receive()]
         if self._error:
             raise self._error
         return []

@@ -157,6 +157,24 @@ def result_row(outcome: Outcome) -> dict[str, object]:
     }
 
 
+class Rows(Protocol):
+    """Where rejected tasks are written, and all outcomes if that is wanted."""
+
+    @property
+    def rejects_path(self) -> str | None:
+        """The rejects file, if it was made."""
+
+    @property
+    def wrote_s(self) -> float:
+        """How long was spent on writing, up to now."""
+
+    def record(self, outcomes: Sequence[Outcome], others: Sequence[Outcome]) -> None:
+        """Write what belongs there; ``others`` are those that are not ADDED."""
+
+    def close(self) -> None:
+        """Close what was opened."""
+
+
 class Files:
     """Both files of a run: the rejects, and the results if they are wanted."""
 

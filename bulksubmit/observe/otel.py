@@ -31,6 +31,7 @@ request that is not sampled, no span is filled in.
 
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -135,10 +136,13 @@ class _Metrics:
                 self._anomalies.add(1, self._common | {"bulksubmit.anomaly": what})
 
     def _request(self, ended: RequestEnded) -> None:
-        attributes = self._common | _of_request(ended)
+        key = (ended.operation, ended.reply, ended.status, _of_server(ended.url))
+        known = self._requests_since.get(key)
+        if known is None:
+            known = self._requests_since[key] = (self._common | _of_request(ended), [0])
+        attributes, count = known
         self._duration_s.record(ended.latency_s, attributes)
-        key = (ended.operation, ended.reply, ended.status, attributes["server.address"])
-        self._requests_since.setdefault(key, (attributes, [0]))[1][0] += 1
+        count[0] += 1
         if ended.attempt:
             self._resent_since += ended.resent
             self._sent_since += ended.bytes_sent
@@ -210,11 +214,13 @@ class _Spans:
 
 def _of_request(ended: RequestEnded) -> _Attributes:
     """Attributes that take few values, for metrics and spans alike."""
+    address, port = _of_server(ended.url)
     attributes: _Attributes = {
         "bulksubmit.operation": ended.operation,
         "bulksubmit.reply": ended.reply,
         "http.request.method": ended.method,
-        **_of_server(ended.url),
+        "server.address": address,
+        "server.port": port,
     }
     if ended.status is not None:
         attributes["http.response.status_code"] = ended.status
@@ -225,7 +231,8 @@ def _of_request(ended: RequestEnded) -> _Attributes:
     return attributes
 
 
-def _of_server(url: str) -> _Attributes:
+@lru_cache(maxsize=256)  # All attempts have one URL.
+def _of_server(url: str) -> tuple[str, int]:
+    """The server's name and port."""
     split = urlsplit(url)
-    port = split.port or {"https": 443, "http": 80}.get(split.scheme, 0)
-    return {"server.address": split.hostname or "", "server.port": port}
+    return split.hostname or "", split.port or {"https": 443, "http": 80}.get(split.scheme, 0)

@@ -56,8 +56,10 @@ class LineParser:
             if len(self._rest) > ITEM_BYTES_MAX:
                 self._shorten()
             return Block([], self.place)
-        data, self._rest = self._rest + data[: end + 1], data[end + 1 :]
-        return self._parse(data)
+        # In one copy: a slice of its own first would be another one of all there is.
+        whole = b"".join((self._rest, memoryview(data)[: end + 1]))
+        self._rest = data[end + 1 :]
+        return self._parse(whole)
 
     def part(self, data: bytes) -> Block:
         """See Parser; the file's last line may have no line end."""

@@ -27,6 +27,8 @@ from bulksubmit.errors import Refusal, ServiceRefused
 
 _T = TypeVar("_T")
 
+_PLAIN_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
+
 # How long a job that is disabled is left alone: someone has to enable it, so there is no hurry.
 _DISABLED_RETRY_AFTER_S = 10.0
 _REASON_CHARS_MAX = 2000  # A reason is for a log line; a gateway may send a novel.
@@ -75,7 +77,9 @@ class Answer:
     def request_id(self) -> str | None:
         """The service's ID of the request."""
         request_id = self.headers.get("request-id")
-        return one_line(request_id) if request_id else None
+        if not request_id or _PLAIN_ID.fullmatch(request_id):  # A GUID, as a rule.
+            return request_id or None
+        return one_line(request_id)
 
     @property
     def retry_after_s(self) -> float | None:

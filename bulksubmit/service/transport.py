@@ -1,5 +1,6 @@
-"""From an Attempt to a Reply, by way of HTTP: aiohttp is known here and nowhere else."""
+"""From an Attempt to a Reply, by way of HTTP: aiohttp is used here and nowhere else."""
 
+import asyncio
 import io
 import time
 import uuid
@@ -7,21 +8,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import partial
-from importlib.metadata import version
+from http.cookies import BaseCookie, SimpleCookie
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
-from urllib.parse import parse_qsl, quote, urlencode
+from urllib.parse import parse_qsl, quote
 
 import aiohttp
-import anyio
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import istr
 from yarl import URL
 
 from bulksubmit.core.events import Observer, RequestEnded
 from bulksubmit.core.limits import API_VERSION
 from bulksubmit.core.model import Attempt, Lost, Refused, Reply, Throttled
 from bulksubmit.core.wire import (
-    CONTENT_TYPE,
     Job,
     ListedTask,
     TaskPage,
@@ -32,6 +32,7 @@ from bulksubmit.core.wire import (
 )
 from bulksubmit.errors import Refusal, ServiceRefused
 from bulksubmit.service.endpoint import parse_endpoint, proxy_for
+from bulksubmit.service.operations import Operation, extended, operation, url_of
 from bulksubmit.service.replies import (
     Answer,
     Unavailable,
@@ -45,15 +46,15 @@ from bulksubmit.service.replies import (
     task_page_in,
 )
 
-# The client waits this much longer than the service may work on a request (its ``timeout``),
-# so that an attempt which the client gives up on is over at the service too.
-CLIENT_MARGIN_S = 10.0
-CONNECT_TIMEOUT_S = 10.0  # The name, the connection and the TLS handshake.
 GET_TIMEOUT_MAX_S = 30  # REST reference: the most that ``timeout`` may be, but for adding.
 ANSWER_BYTES_MAX = 16 * 2**20  # 100 results are about 24 kB; 64,000 details would still fit.
 
 # aiohttp warns of larger bodies as bytes; as a stream they are written piece by piece.
 _BYTES_BODY_MAX = 2**20
+
+# Those that differ from one request to the next; aiohttp need not fold these again and again.
+_CLIENT_REQUEST_ID, _OCP_DATE = istr("client-request-id"), istr("ocp-date")
+_CONTENT_LENGTH, _AUTHORIZATION = istr("content-length"), istr("authorization")
 
 _T = TypeVar("_T")
 
@@ -90,26 +91,8 @@ class Credential(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class _Operation:
-    """What all requests of one kind have in common."""
-
-    name: str
-    method: str
-    path: str
-    query: tuple[tuple[str, str], ...]
-    url: URL
-    headers: dict[str, str]
-    timeout: aiohttp.ClientTimeout
-
-    @property
-    def shown_url(self) -> str:
-        """The URL without its query, which may hold a page's token."""
-        return f"{self.url.origin()}{self.path}"
-
-
-@dataclass(frozen=True, slots=True)
 class _Request:
-    operation: _Operation
+    operation: Operation
     client_request_id: str
     body: bytes = b""
     attempt: int = 0
@@ -147,23 +130,24 @@ class Transport:
         """
         origin = parse_endpoint(endpoint)
         job_path = f"/jobs/{quote(job_id, safe='')}"
-        operation = partial(_operation, origin=origin, api_version=api_version)
+        of_job = partial(operation, origin=origin, api_version=api_version)
         add_path, look_s = f"{job_path}/addtaskcollection", min(server_timeout_s, GET_TIMEOUT_MAX_S)
-        self._add = operation(
-            "add_task_collection", "POST", path=add_path, timeout_s=server_timeout_s
-        )
-        self._get = operation("get_job", "GET", path=job_path, timeout_s=look_s)
-        self._list = operation("list_tasks", "GET", path=f"{job_path}/tasks", timeout_s=look_s)
+        self._add = of_job("add_task_collection", "POST", path=add_path, timeout_s=server_timeout_s)
+        self._get = of_job("get_job", "GET", path=job_path, timeout_s=look_s)
+        self._list = of_job("list_tasks", "GET", path=f"{job_path}/tasks", timeout_s=look_s)
         self._proxy = proxy_for(origin)
         self._credential = credential
         self._observer = observer
         self._session: aiohttp.ClientSession | None = None
+        self._clock: Callable[[], float] = time.monotonic
+        self._date = _Date()
 
     async def __aenter__(self) -> Self:
+        self._clock = asyncio.get_running_loop().time
         self._session = aiohttp.ClientSession(
             # The number of connections follows the attempts in flight: the pool bounds those.
             connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
+            cookie_jar=_NoCookies(),
         )
         return self
 
@@ -232,14 +216,9 @@ class Transport:
         Raises:
             ServiceRefused: if the service does not create it, or we may not ask.
         """
-        create = replace(
-            self._get,
-            name="create_job",
-            method="POST",
-            path="/jobs",
-            url=_url(str(self._get.url.origin()), "/jobs", self._get.query),
-            headers=self._add.headers,
-        )
+        query, origin = self._get.query, str(self._get.url.origin())
+        place = self._get.at("/jobs", query, url_of(origin, "/jobs", query))
+        create = replace(place, name="create_job", method="POST", headers=self._add.headers)
         return await self._ask(_Request(create, str(uuid.uuid4()), job), created_in)
 
     async def delete_job(self) -> Unavailable | None:
@@ -271,7 +250,7 @@ class Transport:
         """
         page = self._list
         if link is None:
-            page = _extended(page, within.query if within else (("$select", "id"),))
+            page = extended(page, within.query if within else (("$select", "id"),))
         else:
             try:
                 url = URL(link, encoded=True)
@@ -283,7 +262,7 @@ class Transport:
                 reason = one_line(f"the list goes on at another host: {link.partition('?')[0]}")
                 return Unavailable(reason, sent=False)
             query = tuple(parse_qsl(url.raw_query_string, keep_blank_values=True))
-            page = replace(page, path=url.raw_path, query=query, url=url)
+            page = page.at(url.raw_path, query, url)
         return await self._ask(_Request(page, str(uuid.uuid4())), task_page_in)
 
     async def get_task(self, task_id: str) -> ListedTask | Unavailable | None:
@@ -292,12 +271,12 @@ class Transport:
         Raises:
             ServiceRefused: if the job does not exist, or we may not ask.
         """
-        one = _extended(self._list, (), name="get_task", below=f"/{quote(task_id, safe='')}")
+        one = extended(self._list, (), name="get_task", below=f"/{quote(task_id, safe='')}")
         return await self._ask(_Request(one, str(uuid.uuid4())), task_in)
 
     async def _ask(self, request: _Request, read: Callable[[Answer], _T]) -> _T | Unavailable:
         """Send a request, read its answer, tell the observer; again if there is a newer token."""
-        started_s = anyio.current_time()
+        started_s = self._clock()
         answer: Answer | Unavailable | None = None
         ended: tuple[str, str | None] = "lost", "cancelled"
         headers: dict[str, str] = {}
@@ -334,7 +313,7 @@ class Transport:
                     tasks=request.tasks,
                     resent=request.resent,
                     bytes_sent=len(request.body),
-                    latency_s=anyio.current_time() - started_s,
+                    latency_s=self._clock() - started_s,
                 )
             )
         return await self._ask(replace(request, renewed=True), read)
@@ -351,7 +330,7 @@ class Transport:
         )
         if isinstance(authorization, Unavailable):
             return authorization
-        headers["authorization"] = authorization
+        headers[_AUTHORIZATION] = authorization
         assert self._session is not None, "entered before"
         body = request.body
         try:
@@ -370,61 +349,36 @@ class Transport:
 
     def _headers(self, request: _Request) -> dict[str, str]:
         """All headers but Authorization, names in lower case."""
-        headers = request.operation.headers | {
-            "client-request-id": request.client_request_id,
-            "ocp-date": formatdate(usegmt=True),
-        }
+        headers = request.operation.headers.copy()
+        headers[_CLIENT_REQUEST_ID] = request.client_request_id
+        headers[_OCP_DATE] = self._date.now()
         if request.body:
-            headers["content-length"] = str(len(request.body))
+            headers[_CONTENT_LENGTH] = str(len(request.body))
         return headers
 
 
-def _operation(
-    name: str,
-    method: str,
-    *,
-    origin: str,
-    path: str,
-    api_version: str,
-    timeout_s: int,
-) -> _Operation:
-    query = (("api-version", api_version), ("timeout", str(timeout_s)))
-    headers = {
-        "accept": "application/json",
-        "accept-encoding": "gzip, deflate",  # aiohttp would offer what else is installed.
-        "return-client-request-id": "true",
-        "user-agent": f"bulksubmit/{version('bulksubmit')}",
-    }
-    if method == "POST":
-        headers["content-type"] = CONTENT_TYPE
-    return _Operation(
-        name,
-        method,
-        path,
-        query,
-        _url(origin, path, query),
-        headers,
-        aiohttp.ClientTimeout(total=timeout_s + CLIENT_MARGIN_S, connect=CONNECT_TIMEOUT_S),
-    )
+class _NoCookies(aiohttp.DummyCookieJar):
+    """Keeps none, and makes nothing of it anew for each request."""
+
+    _none: BaseCookie[str] = SimpleCookie()
+
+    def filter_cookies(self, request_url: URL) -> BaseCookie[str]:  # noqa: ARG002
+        """None."""
+        return self._none
 
 
-def _extended(
-    operation: _Operation,
-    query: tuple[tuple[str, str], ...],
-    *,
-    name: str | None = None,
-    below: str = "",
-) -> _Operation:
-    """The same operation, for more query and a longer path."""
-    path, query = operation.path + below, (*operation.query, *query)
-    url = _url(str(operation.url.origin()), path, query)
-    return replace(operation, name=name or operation.name, path=path, query=query, url=url)
+class _Date:
+    """The time of day as headers have it, made once a second."""
 
+    def __init__(self) -> None:
+        self._second, self._text = 0, ""
 
-def _url(origin: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:
-    # As the recorded clients encode a query: a space is %20, and what OData is made of stays.
-    encoded = urlencode(query, safe="$,()'", quote_via=quote)
-    return URL(f"{origin}{path}?{encoded}", encoded=True)
+    def now(self) -> str:
+        """Now."""
+        second = int(time.time())
+        if second != self._second:
+            self._second, self._text = second, formatdate(second, usegmt=True)
+        return self._text
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

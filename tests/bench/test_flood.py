@@ -16,7 +16,7 @@ from bulksubmit.emulator.service import Service
 from bulksubmit.errors import NotConverged
 from bulksubmit.producer import open_source
 from bulksubmit.producer.source import Block
-from bulksubmit.service.transport import CLIENT_MARGIN_S
+from bulksubmit.service.operations import CLIENT_MARGIN_S
 from bulksubmit.settings import Settings
 from tests.simulation.network import EPOCH_S, JOB_ID, Wire
 from tests.virtual import run_virtual

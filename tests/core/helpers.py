@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from random import Random
+from typing import Any
 
 from bulksubmit.core.events import Event
 from bulksubmit.core.model import (
@@ -207,7 +208,8 @@ def simulate(
         until_s: When to stop looking.
     """
     run = Simulated([], [], None, 0.0)
-    replies: list[tuple[float, int, partial[list[Outcome]]]] = []
+    replies: list[tuple[float, int, partial[Any]]] = []
+    settle: partial[Any]  # Of a list of outcomes, or another sequence of them.
     blocks, tie = deque(source), itertools.count()
     while run.now_s < until_s:
         while blocks and blocks[0][0] <= run.now_s:
@@ -244,7 +246,7 @@ def simulate(
 INVALID = Refused("InvalidPropertyValue", "Odd.", (ErrorDetail("PropertyName", "x"),), "r-2")
 
 
-def told_exists(reconciler: Reconciler, attempt: Attempt, now_s: float) -> list[Outcome]:
+def told_exists(reconciler: Reconciler, attempt: Attempt, now_s: float) -> Sequence[Outcome]:
     """The answer to an attempt: each of its IDs is taken."""
     exists = answered(attempt.tasks, "ClientError", "TaskExists")
     return reconciler.settle(attempt, exists, now_s=now_s)

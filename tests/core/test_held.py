@@ -117,7 +117,7 @@ def test_refused_never_in_doubt_is_rejected_at_once(on_exists: OnExists) -> None
     reconciler = make_reconciler(make_tasks(2), tasks_max=1, on_exists=on_exists)
     first, second = sent(reconciler, 0.0), sent(reconciler, 0.0)
 
-    outcomes = reconciler.settle(first, INVALID, now_s=1.0)
+    outcomes = [*reconciler.settle(first, INVALID, now_s=1.0)]
     refused = answered(second.tasks, "ClientError", "OutOfRangeInput")
     outcomes += reconciler.settle(second, refused, now_s=1.0)
 

@@ -1,6 +1,6 @@
 """Refused collections: halving, and the byte bound that a 413 lowers."""
 
-from bulksubmit.core.model import Attempt, Lost, ReadBack, Refused, Verdict
+from bulksubmit.core.model import Attempt, Lost, Outcome, ReadBack, Refused, Verdict
 from bulksubmit.core.partitioner import request_bytes
 from bulksubmit.core.reconciler import Reconciler
 from tests.core.helpers import (
@@ -25,7 +25,7 @@ def test_one_bad_task_of_a_hundred_takes_15_requests() -> None:
     """
     for bad in range(100):
         reconciler = make_reconciler(make_tasks(100))
-        requests, outcomes = 0, []
+        requests, outcomes = 0, list[Outcome]()
 
         while reconciler.unsettled:
             attempt = sent(reconciler, 0.0)
@@ -137,7 +137,7 @@ def test_a_lost_half_is_still_halved() -> None:
     reconciler.settle(sent(reconciler, 0.0), INVALID, now_s=0.0)
     half = sent(reconciler, 0.0)
     reconciler.settle(half, Lost("reset", sent=True), now_s=0.0)
-    now_s, outcomes = 0.0, []
+    now_s, outcomes = 0.0, list[Outcome]()
 
     while reconciler.unsettled:
         request, now_s = next_request(reconciler, now_s)

@@ -1,8 +1,10 @@
 """Shared Key: the documented rule, and the examples that two official signers agree on."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from bulksubmit.core.sharedkey import decode_key, signature, string_to_sign
+from bulksubmit.core.sharedkey import Signer, decode_key, signature, string_to_sign
 
 KEY = "YW4gZXhhbXBsZSBrZXksIG5vdCBhIHNlY3JldDogMDEyMzQ1Njc4OQ=="
 DATE = "Wed, 01 Jan 2025 00:00:00 GMT"
@@ -129,3 +131,13 @@ def test_key_may_have_space_around_it() -> None:
     A key read from a file ends in a line break; that is no part of it.
     """
     assert decode_key(f" {KEY}\r\n") == decode_key(KEY)
+
+
+@given(st.binary(min_size=1, max_size=200), st.text())
+def test_a_signer_signs_alike(key: bytes, text: str) -> None:
+    """
+    What is done once a key changes no signature, also under keys longer than a block.
+    """
+    signer = Signer(key)
+
+    assert [signer.sign(text), signer.sign(text)] == [signature(key, text)] * 2

@@ -8,7 +8,7 @@ from bulksubmit import Settings, SharedKey, submit
 from bulksubmit.core.events import Event, RequestEnded
 from bulksubmit.emulator.exchange import Call, Operation
 from bulksubmit.emulator.faults import Fault, Faults
-from bulksubmit.service import transport
+from bulksubmit.service import operations
 from tests.end_to_end.account import (
     JOB_ID,
     KEY,
@@ -57,7 +57,7 @@ async def test_answer_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     An answer that does not come in time is as good as none: the tasks were added.
     """
-    monkeypatch.setattr(transport, "CLIENT_MARGIN_S", -0.7)
+    monkeypatch.setattr(operations, "CLIENT_MARGIN_S", -0.7)
     service = make_service(Faults(slow_s=5.0), script=[Fault.SLOW] * 3)
     async with listening(service) as account:
         run = await converges(account, TASKS, settings=Settings(server_timeout_s=1, concurrency=16))
@@ -71,7 +71,7 @@ async def test_processed_after_client_gave_up(monkeypatch: pytest.MonkeyPatch) -
     The service may work on a request that nobody waits for any more, also while the same tasks
     are on their way again; whichever comes first adds them.
     """
-    monkeypatch.setattr(transport, "CLIENT_MARGIN_S", -0.9)
+    monkeypatch.setattr(operations, "CLIENT_MARGIN_S", -0.9)
 
     def first_three_wait(call: Call) -> None:
         slow = call.operation is Operation.ADD_TASK_COLLECTION and call.number < 3

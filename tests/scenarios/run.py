@@ -19,7 +19,7 @@ from bulksubmit.errors import NotConverged
 from bulksubmit.observe.report import Tally
 from bulksubmit.pool import Limit
 from bulksubmit.producer.source import Admit, Block, Done
-from bulksubmit.service.transport import CLIENT_MARGIN_S
+from bulksubmit.service.operations import CLIENT_MARGIN_S
 from bulksubmit.settings import Settings
 from bulksubmit.submission import Submission
 from tests.scenarios.timeline import Limited, Replied, Sent, Timeline

@@ -14,7 +14,7 @@ import pytest
 from bulksubmit.core.model import Answered, Lost, Reply
 from bulksubmit.emulator.tls import make_tls
 from bulksubmit.errors import ServiceRefused
-from bulksubmit.service import transport as transport_module
+from bulksubmit.service import operations
 from bulksubmit.service.replies import Unavailable
 from tests.service.helpers import (
     Events,
@@ -299,7 +299,7 @@ async def test_silence_is_in_doubt(monkeypatch: pytest.MonkeyPatch) -> None:
     async def peer(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         await reader.read()
 
-    monkeypatch.setattr(transport_module, "CLIENT_MARGIN_S", 0.05)
+    monkeypatch.setattr(operations, "CLIENT_MARGIN_S", 0.05)
 
     assert await lost(peer, server_timeout_s=0) == Lost(
         "no answer in time", sent=True, by_load=True

@@ -1,7 +1,7 @@
 """The pool on a virtual clock: bounds, stopping, giving up, being cut off."""
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from random import Random
 
@@ -14,7 +14,7 @@ from bulksubmit.core.reconciler import Reconciler
 from bulksubmit.errors import NotConverged, Refusal, ServiceRefused
 from bulksubmit.observe.causes import Asked
 from bulksubmit.observe.speed import Speed
-from bulksubmit.pool import Pool, Record, Signal
+from bulksubmit.pool import Pool, Record, Room, Signal
 from bulksubmit.readback import TaskReader
 from tests.core.helpers import answered, make_reconciler, make_tasks
 from tests.shell.doubles import FakeService, adds, exists
@@ -31,12 +31,12 @@ class Kept:
         self.delivered: list[Outcome] = []
         self._deliver_s = deliver_s
 
-    def record(self, outcomes: list[Outcome], *, in_order: bool) -> None:
+    def record(self, outcomes: Sequence[Outcome], *, in_order: bool) -> None:
         ordinals = [outcome.ordinal for outcome in outcomes]
         assert not in_order or ordinals == sorted(ordinals)
         self.recorded += outcomes
 
-    async def deliver(self, outcomes: list[Outcome]) -> None:
+    async def deliver(self, outcomes: Sequence[Outcome]) -> None:
         await anyio.sleep(self._deliver_s)
         self.delivered += outcomes
 
@@ -46,7 +46,7 @@ def make_pool(
     service: FakeService,
     kept: Kept,
     *,
-    limit: int,
+    limit: int | FixedLimit,
     drain_s: float = 10.0,
     before: Callable[[Attempt], None] = lambda _: None,
     record: Record | None = None,
@@ -55,7 +55,7 @@ def make_pool(
         reconciler,
         service,
         TaskReader(service),
-        FixedLimit(limit),
+        FixedLimit(limit) if isinstance(limit, int) else limit,
         stopwatch=Speed(ASKED, anyio.current_time),
         before=before,
         record=record or kept.record,
@@ -329,7 +329,7 @@ def test_what_cannot_be_recorded_stops_the_run() -> None:
     kept = Kept()
     full = OSError("no space left")
 
-    def record(outcomes: list[Outcome], *, in_order: bool) -> None:
+    def record(outcomes: Sequence[Outcome], *, in_order: bool) -> None:
         kept.record(outcomes, in_order=in_order)
         if len(kept.recorded) == 100:
             raise full
@@ -419,3 +419,47 @@ def test_a_signal_set_before_is_not_missed() -> None:
         return times[0], times[1], anyio.current_time() - START_S
 
     assert run_virtual(wait)[0] == (0, 5, 5)
+
+
+def test_who_waits_for_room_is_woken_when_there_is_enough() -> None:
+    """Not whenever some is freed, and not at all if there is enough from the beginning."""
+
+    async def wait() -> tuple[list[int], float]:
+        room, free, asked = Room(), 0, list[int]()
+
+        def enough() -> bool:
+            asked.append(free)
+            return free >= 2
+
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(room.wait, enough)
+            for count in (1, 2):
+                await anyio.sleep(1)
+                free = count
+                room.freed()
+        room.freed()
+        await room.wait(enough)
+        return asked, anyio.current_time() - START_S
+
+    assert run_virtual(wait)[0] == ([0, 1, 2, 2, 2], 2)
+
+
+class RisingLimit(FixedLimit):
+    """Twice as many from the first reply on."""
+
+    def ended(self, attempt: Attempt, reply: Reply, *, now_s: float) -> None:  # noqa: ARG002
+        self.value = 4
+
+
+def test_more_places_are_used_at_once() -> None:
+    """
+    Whoever has a reply sends what is next in his place; if the reply has raised the limit, the
+    other places are used at that moment as well: 2 collections in the first second, then 4 in each.
+    """
+    service, kept = FakeService(reply_s=1), Kept()
+    pool = make_pool(make_reconciler(make_tasks(1000)), service, kept, limit=RisingLimit(2))
+
+    _, took_s = run_virtual(pool.run)
+
+    assert took_s == 3
+    assert service.in_flight_peak == 4

@@ -28,7 +28,9 @@ def no_doubt_when_lost() -> AbstractContextManager[object]:
     """A reply that was lost leaves no doubt: its tasks are taken for not added."""
     settle = Reconciler.settle
 
-    def mutant(self: Reconciler, attempt: Attempt, reply: Reply, *, now_s: float) -> list[Outcome]:
+    def mutant(
+        self: Reconciler, attempt: Attempt, reply: Reply, *, now_s: float
+    ) -> Sequence[Outcome]:
         if isinstance(reply, Lost):
             reply = replace(reply, sent=False)
         return settle(self, attempt, reply, now_s=now_s)
@@ -103,7 +105,9 @@ def throttled_is_not_added() -> AbstractContextManager[object]:
     """A 429 is trusted to have added nothing."""
     settle = Reconciler.settle
 
-    def mutant(self: Reconciler, attempt: Attempt, reply: Reply, *, now_s: float) -> list[Outcome]:
+    def mutant(
+        self: Reconciler, attempt: Attempt, reply: Reply, *, now_s: float
+    ) -> Sequence[Outcome]:
         if isinstance(reply, Throttled):
             reply = Lost(reply.reason, sent=False, retry_after_s=reply.retry_after_s)
         return settle(self, attempt, reply, now_s=now_s)

@@ -1,7 +1,7 @@
 """One seed from its first life to its last: the production engine, killed again and again."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +26,7 @@ from bulksubmit.errors import BulkSubmitError, JournalError, NotConverged
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source, opening, survey
 from bulksubmit.producer.source import Source
-from bulksubmit.service.transport import CLIENT_MARGIN_S
+from bulksubmit.service.operations import CLIENT_MARGIN_S
 from bulksubmit.submission import Submission
 from tests.simulation.auditor import Auditor, Figures
 from tests.simulation.disk import Disk, Image
@@ -329,7 +329,7 @@ class Process:
         reconciler = submission._reconciler  # noqa: SLF001 - its invariants are looked at
         settle, settle_read_back = reconciler.settle, reconciler.settle_read_back
 
-        def checked(attempt: Attempt, reply: Reply, *, now_s: float) -> list[Outcome]:
+        def checked(attempt: Attempt, reply: Reply, *, now_s: float) -> Sequence[Outcome]:
             outcomes = settle(attempt, reply, now_s=now_s)
             reconciler.check()
             return outcomes
