@@ -27,6 +27,8 @@ from bulksubmit.errors import Refusal, ServiceRefused
 
 _T = TypeVar("_T")
 
+ANSWER_BYTES_MAX = 16 * 2**20  # 100 results are about 24 kB; 64,000 details would still fit.
+
 # How long a job that is disabled is left alone: someone has to enable it, so there is no hurry.
 _DISABLED_RETRY_AFTER_S = 10.0
 _REASON_CHARS_MAX = 2000  # A reason is for a log line; a gateway may send a novel.
@@ -102,6 +104,24 @@ class Unavailable:
     name_unknown: bool = False
     retry_after_s: float | None = None
     timed_out: bool = False
+
+
+def nameless(host: str) -> Unavailable:
+    """There is no such host."""
+    return Unavailable(
+        f"the name {host} does not resolve: check the account's name and region",
+        sent=False,
+        name_unknown=True,
+    )
+
+
+def insecure(reason: str) -> Unavailable:
+    """The host is not who it should be, or does not speak TLS."""
+    return Unavailable(
+        f"no secure connection: {reason}; if a proxy here breaks TLS open, "
+        "let SSL_CERT_FILE name its certificate",
+        sent=False,
+    )
 
 
 def reply_to(answer: Answer) -> Reply:  # noqa: C901, PLR0912 - a table

@@ -1,7 +1,9 @@
-"""From an Attempt to a Reply, by way of HTTP: aiohttp is known here and nowhere else."""
+"""From an Attempt to a Reply, by way of HTTP.
 
-import io
-import time
+What is asked, who signs it and what is made of the answer stands here; how the bytes go there and
+back is plugged in (``Http``).
+"""
+
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -12,9 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 
-import aiohttp
 import anyio
-from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from bulksubmit.core.events import Observer, RequestEnded
@@ -31,7 +31,7 @@ from bulksubmit.core.wire import (
     encode_job_patch,
 )
 from bulksubmit.errors import Refusal, ServiceRefused
-from bulksubmit.service.endpoint import parse_endpoint, proxy_for
+from bulksubmit.service.endpoint import parse_endpoint
 from bulksubmit.service.replies import (
     Answer,
     Unavailable,
@@ -44,16 +44,12 @@ from bulksubmit.service.replies import (
     task_in,
     task_page_in,
 )
+from bulksubmit.service.session import Session
 
 # The client waits this much longer than the service may work on a request (its ``timeout``),
 # so that an attempt which the client gives up on is over at the service too.
 CLIENT_MARGIN_S = 10.0
-CONNECT_TIMEOUT_S = 10.0  # The name, the connection and the TLS handshake.
 GET_TIMEOUT_MAX_S = 30  # REST reference: the most that ``timeout`` may be, but for adding.
-ANSWER_BYTES_MAX = 16 * 2**20  # 100 results are about 24 kB; 64,000 details would still fit.
-
-# aiohttp warns of larger bodies as bytes; as a stream they are written piece by piece.
-_BYTES_BODY_MAX = 2**20
 
 _T = TypeVar("_T")
 
@@ -89,6 +85,39 @@ class Credential(Protocol):
         """
 
 
+class Http(Protocol):
+    """HTTP to one origin, as an async context manager: as many connections as requests at once."""
+
+    async def __aenter__(self) -> Self:
+        """Be ready to exchange."""
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """Close every connection."""
+
+    async def exchange(
+        self, method: str, url: URL, headers: Mapping[str, str], body: bytes, /, *, timeout_s: float
+    ) -> Answer | Unavailable:
+        """One HTTP request and the whole of its answer; no redirect is followed.
+
+        Args:
+            method: In upper case.
+            url: At this origin, as it goes on the wire.
+            headers: As they go on the wire, but Host; names in lower case, Content-Length among
+                them if there is a body.
+            body: Empty for none.
+            timeout_s: For all of it; a connection is given up after CONNECT_TIMEOUT_S.
+
+        Returns:
+            The answer; Unavailable for all that the network or the peer does instead.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class _Operation:
     """What all requests of one kind have in common."""
@@ -99,7 +128,7 @@ class _Operation:
     query: tuple[tuple[str, str], ...]
     url: URL
     headers: dict[str, str]
-    timeout: aiohttp.ClientTimeout
+    timeout_s: float
 
     @property
     def shown_url(self) -> str:
@@ -154,17 +183,12 @@ class Transport:
         )
         self._get = operation("get_job", "GET", path=job_path, timeout_s=look_s)
         self._list = operation("list_tasks", "GET", path=f"{job_path}/tasks", timeout_s=look_s)
-        self._proxy = proxy_for(origin)
+        self._http: Http = Session(origin)
         self._credential = credential
         self._observer = observer
-        self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(
-            # The number of connections follows the attempts in flight: the pool bounds those.
-            connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=aiohttp.DummyCookieJar(),
-        )
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(
@@ -173,8 +197,7 @@ class Transport:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._session is not None, "entered before"
-        await self._session.close()
+        await self._http.__aexit__(exc_type, exc_value, traceback)
 
     async def add(self, attempt: Attempt) -> Reply:
         """Post one collection.
@@ -352,21 +375,9 @@ class Transport:
         if isinstance(authorization, Unavailable):
             return authorization
         headers["authorization"] = authorization
-        assert self._session is not None, "entered before"
-        body = request.body
-        try:
-            async with self._session.request(
-                operation.method,
-                operation.url,
-                data=(body if len(body) <= _BYTES_BODY_MAX else io.BytesIO(body)) or None,
-                headers=headers,
-                allow_redirects=False,
-                proxy=self._proxy,
-                timeout=operation.timeout,
-            ) as response:
-                return Answer(response.status, response.headers, await _read(response), time.time())
-        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-            return _unanswered(error)
+        return await self._http.exchange(
+            operation.method, operation.url, headers, request.body, timeout_s=operation.timeout_s
+        )
 
     def _headers(self, request: _Request) -> dict[str, str]:
         """All headers but Authorization, names in lower case."""
@@ -391,7 +402,7 @@ def _operation(
     query = (("api-version", api_version), ("timeout", str(timeout_s)))
     headers = {
         "accept": "application/json",
-        "accept-encoding": "gzip, deflate",  # aiohttp would offer what else is installed.
+        "accept-encoding": "gzip, deflate",
         "return-client-request-id": "true",
         "user-agent": f"bulksubmit/{version('bulksubmit')}",
     }
@@ -404,7 +415,7 @@ def _operation(
         query,
         _url(origin, path, query),
         headers,
-        aiohttp.ClientTimeout(total=timeout_s + CLIENT_MARGIN_S, connect=CONNECT_TIMEOUT_S),
+        timeout_s + CLIENT_MARGIN_S,
     )
 
 
@@ -425,49 +436,6 @@ def _url(origin: str, path: str, query: tuple[tuple[str, str], ...]) -> URL:
     # As the recorded clients encode a query: a space is %20, and what OData is made of stays.
     encoded = urlencode(query, safe="$,()'", quote_via=quote)
     return URL(f"{origin}{path}?{encoded}", encoded=True)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body, in as few awaits as there were deliveries."""
-    parts: list[bytes] = []
-    size = 0
-    while part := await response.content.readany():
-        size += len(part)
-        if size > ANSWER_BYTES_MAX:
-            raise aiohttp.ClientPayloadError(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _unanswered(error: Exception) -> Unavailable:
-    """What an exception says of a request: above all, whether it may have been sent.
-
-    Children stand before their parents: ClientConnectorError is a ClientOSError.
-    """
-    reason = one_line(f"{type(error).__name__}: {error}")
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return Unavailable(
-                f"the name {error.host} does not resolve: check the account's name and region",
-                sent=False,
-                name_unknown=True,
-            )
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return Unavailable(
-                f"no secure connection: {reason}; if a proxy here breaks TLS open, "
-                "let SSL_CERT_FILE name its certificate",
-                sent=False,
-            )
-        case aiohttp.ClientHttpProxyError():
-            return Unavailable(f"the proxy refuses to connect: {reason}", sent=False)
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return Unavailable(reason, sent=False)
-        case TimeoutError():
-            return Unavailable("no answer in time", sent=True, timed_out=True)
-        case _:
-            # ServerDisconnectedError, ClientOSError, ClientPayloadError; and
-            # ClientResponseError: made by aiohttp, out of an answer that is not HTTP.
-            return Unavailable(reason, sent=True)
 
 
 def _in_words(reply: object) -> tuple[str, str | None]:
