@@ -176,6 +176,7 @@ async def _work(
             server_timeout_s=settings.server_timeout_s,
             observer=tell,
             api_version=settings.api_version,
+            http=settings.transport,
         )
         submission = Submission(
             source,

@@ -174,6 +174,13 @@ _OPTIONS = (
         help="Of unsettled tasks in memory; the reader waits.",
     ),
     option(
+        "--transport",
+        group=FLOW,
+        type=click.Choice(["aiohttp", "lean"]),
+        default=_DEFAULTS.transport,
+        help="The HTTP client: aiohttp, or a lean one, with less CPU and through no proxy.",
+    ),
+    option(
         "--retry-timeout",
         group=FLOW,
         type=float,
@@ -243,6 +250,7 @@ class Flags:
     max_tasks_per_request: int
     max_request_bytes: int
     max_buffer: int
+    transport: Literal["aiohttp", "lean"]
     retry_timeout: float
     max_duration: float | None
     max_rejects: str | None
@@ -304,6 +312,7 @@ class Flags:
             tasks_per_request_max=self.max_tasks_per_request,
             request_bytes_max=self.max_request_bytes,
             buffer_bytes_max=self.max_buffer,
+            transport=self.transport,
             retry_timeout_s=self.retry_timeout,
             max_duration_s=self.max_duration,
             rejects_bound=bound,

@@ -11,7 +11,7 @@ from email.utils import formatdate
 from functools import partial
 from importlib.metadata import version
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlencode
 
 import anyio
@@ -44,7 +44,6 @@ from bulksubmit.service.replies import (
     task_in,
     task_page_in,
 )
-from bulksubmit.service.session import Session
 
 # The client waits this much longer than the service may work on a request (its ``timeout``),
 # so that an attempt which the client gives up on is over at the service too.
@@ -159,6 +158,7 @@ class Transport:
         server_timeout_s: int,
         observer: Observer,
         api_version: str = API_VERSION,
+        http: Literal["aiohttp", "lean"] = "aiohttp",
     ) -> None:
         """Prepare for one job.
 
@@ -170,9 +170,10 @@ class Transport:
                 reference's ``timeout``, 120 at most.
             observer: Told of each request as it ends.
             api_version: The service's.
+            http: By whose client the bytes go and come.
 
         Raises:
-            SettingsError: if the endpoint or the proxy for it is not usable.
+            SettingsError: if the endpoint is not usable, or the proxy for it, with this client.
         """
         origin = parse_endpoint(endpoint)
         job_path = f"/jobs/{quote(job_id, safe='')}"
@@ -183,7 +184,7 @@ class Transport:
         )
         self._get = operation("get_job", "GET", path=job_path, timeout_s=look_s)
         self._list = operation("list_tasks", "GET", path=f"{job_path}/tasks", timeout_s=look_s)
-        self._http: Http = Session(origin)
+        self._http = _http(http, origin)
         self._credential = credential
         self._observer = observer
 
@@ -388,6 +389,17 @@ class Transport:
         if request.body:
             headers["content-length"] = str(len(request.body))
         return headers
+
+
+def _http(name: Literal["aiohttp", "lean"], origin: str) -> Http:
+    # The import of aiohttp takes 0.2 s, and who goes without does not wait for it.
+    if name == "lean":
+        from bulksubmit.service.lean import Lean  # noqa: PLC0415 - as said
+
+        return Lean(origin)
+    from bulksubmit.service.session import Session  # noqa: PLC0415 - as said
+
+    return Session(origin)
 
 
 def _operation(
