@@ -115,13 +115,22 @@ def nameless(host: str) -> Unavailable:
     )
 
 
-def insecure(reason: str) -> Unavailable:
+def insecure(error: Exception) -> Unavailable:
     """The host is not who it should be, or does not speak TLS."""
     return Unavailable(
-        f"no secure connection: {reason}; if a proxy here breaks TLS open, "
+        f"no secure connection: {_named(error)}; if a proxy here breaks TLS open, "
         "let SSL_CERT_FILE name its certificate",
         sent=False,
     )
+
+
+def failed(error: Exception, *, sent: bool, what: str = "") -> Unavailable:
+    """What an exception says, after what went wrong."""
+    return Unavailable(what + _named(error), sent=sent)
+
+
+def _named(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def reply_to(answer: Answer) -> Reply:  # noqa: C901, PLR0912 - a table

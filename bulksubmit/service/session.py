@@ -16,9 +16,9 @@ from bulksubmit.service.replies import (
     ANSWER_BYTES_MAX,
     Answer,
     Unavailable,
+    failed,
     insecure,
     nameless,
-    one_line,
 )
 
 # aiohttp warns of larger bodies as bytes; as a stream they are written piece by piece.
@@ -96,19 +96,18 @@ def _unanswered(error: Exception) -> Unavailable:
 
     Children stand before their parents: ClientConnectorError is a ClientOSError.
     """
-    reason = one_line(f"{type(error).__name__}: {error}")
     match error:
         case aiohttp.ClientConnectorDNSError():
             return nameless(error.host)
         case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return insecure(reason)
+            return insecure(error)
         case aiohttp.ClientHttpProxyError():
-            return Unavailable(f"the proxy refuses to connect: {reason}", sent=False)
+            return failed(error, sent=False, what="the proxy refuses to connect: ")
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return Unavailable(reason, sent=False)
+            return failed(error, sent=False)
         case TimeoutError():
             return Unavailable("no answer in time", sent=True, timed_out=True)
         case _:
             # ServerDisconnectedError, ClientOSError, ClientPayloadError; and
             # ClientResponseError: made by aiohttp, out of an answer that is not HTTP.
-            return Unavailable(reason, sent=True)
+            return failed(error, sent=True)
