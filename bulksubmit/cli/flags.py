@@ -58,6 +58,14 @@ _ACCOUNT = (
     option("--api-version", group=ACCOUNT, default=API_VERSION, help="Of the service."),
 )
 
+transport_flag = option(
+    "--transport",
+    group=FLOW,
+    type=click.Choice(["aiohttp", "lean"]),
+    default=_DEFAULTS.transport,
+    help="The HTTP client: aiohttp, or a lean one, which takes less CPU and no proxy.",
+)
+
 _SHOWN = (
     option(
         "--output",
@@ -173,13 +181,7 @@ _OPTIONS = (
         metavar="BYTES",
         help="Of unsettled tasks in memory; the reader waits.",
     ),
-    option(
-        "--transport",
-        group=FLOW,
-        type=click.Choice(["aiohttp", "lean"]),
-        default=_DEFAULTS.transport,
-        help="The HTTP client: aiohttp, or a lean one, with less CPU and through no proxy.",
-    ),
+    transport_flag,
     option(
         "--retry-timeout",
         group=FLOW,

@@ -107,6 +107,7 @@ class Lean:
             return failed(error, sent=False)
         if not connection.usable:
             return Unavailable("the connection was closed before anything was sent", sent=False)
+        self._open.add(connection)  # Not before: uvloop closes one that was given up silently.
         return connection
 
 
@@ -149,7 +150,6 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)  # uvloop's has another base.
         self.usable = True
-        self._among.add(self)
 
     def data_received(self, data: bytes) -> None:
         if self._waiting is None:

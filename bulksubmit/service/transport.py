@@ -30,7 +30,7 @@ from bulksubmit.core.wire import (
     encode_collection,
     encode_job_patch,
 )
-from bulksubmit.errors import Refusal, ServiceRefused
+from bulksubmit.errors import Refusal, ServiceRefused, SettingsError
 from bulksubmit.service.endpoint import parse_endpoint
 from bulksubmit.service.replies import (
     Answer,
@@ -394,8 +394,11 @@ class Transport:
 def _http(name: Literal["aiohttp", "lean"], origin: str) -> Http:
     # The import of aiohttp takes 0.2 s, and who goes without does not wait for it.
     if name == "lean":
-        from bulksubmit.service.lean import Lean  # noqa: PLC0415 - as said
-
+        try:
+            from bulksubmit.service.lean import Lean  # noqa: PLC0415 - as said
+        except ImportError as error:
+            reason = f"transport is lean; install bulksubmit[lean] to have it ({error})"
+            raise SettingsError(reason) from error
         return Lean(origin)
     from bulksubmit.service.session import Session  # noqa: PLC0415 - as said
 

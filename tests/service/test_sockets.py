@@ -29,6 +29,11 @@ from tests.service.helpers import (
     serving,
 )
 
+pytestmark = [
+    pytest.mark.usefixtures("http_client"),
+    pytest.mark.parametrize("http_client", ["aiohttp", "lean"], indirect=True),
+]
+
 RESULTS = results_body("t0")
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nrequest-id: r-1\r\n"
@@ -162,7 +167,12 @@ async def test_unknown_name_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> Non
 
     for variable in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.delenv(variable, raising=False)
+
+    def look_up(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
     monkeypatch.setattr(aiohttp.resolver.DefaultResolver, "resolve", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     async with make_transport("https://myacount.westeurope.batch.azure.com") as transport:
         job = await transport.get_job()
         reply = await transport.add(make_attempt())
