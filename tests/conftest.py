@@ -7,6 +7,7 @@ import pytest
 from hypothesis import settings
 
 from bulksubmit.service import transport
+from bulksubmit.settings import Settings
 
 # A busy machine fails no test: how long things take is measured in benchmarks/.
 settings.register_profile("quick", deadline=None, max_examples=40)
@@ -39,4 +40,5 @@ def http_client(
     """By its parameter: the HTTP client of all that is sent, here and by processes of the test."""
     usual = transport._http  # noqa: SLF001 - not every test gets to name it
     monkeypatch.setattr(transport, "_http", lambda _, origin: usual(request.param, origin))
-    monkeypatch.setenv("BULKSUBMIT_TRANSPORT", request.param)
+    if request.param != Settings().transport:
+        monkeypatch.setenv("BULKSUBMIT_TRANSPORT", request.param)

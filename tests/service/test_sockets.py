@@ -81,6 +81,56 @@ async def test_gzipped_answer_is_read() -> None:
     assert isinstance(await reply_of(answering(packed)), Answered)
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" + http(RESULTS),
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + http(RESULTS),
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + RESULTS,
+        b"HTTP/1.0 200 OK\r\n\r\n" + RESULTS,
+        CHUNKED + b"%x;a=b\r\n%s\r\n0\r\nX-Sum: 1\r\n\r\n" % (len(RESULTS), RESULTS),
+    ],
+    ids=["continue", "hints", "until it closes", "1.0", "trailer"],
+)
+async def test_odd_but_good_answers_are_read(raw: bytes) -> None:
+    """
+    HTTP has more than one way to send an answer.
+    """
+    assert isinstance(await reply_of(answering(raw)), Answered)
+
+
+async def test_request_on_the_wire() -> None:
+    """
+    The request has its line, and each header of the protocol once.
+    """
+    seen: list[bytes] = []
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(http(RESULTS))
+
+    async with serving(peer) as endpoint, make_transport(endpoint, job_id="a/b") as transport:
+        await transport.add(make_attempt())
+
+    line, *fields = seen[0].decode("ascii").removesuffix("\r\n\r\n").split("\r\n")
+    path = "/jobs/a%2Fb/addtaskcollection?api-version=2024-07-01.20.0&timeout=30"
+    assert line == f"POST {path} HTTP/1.1"
+    headers = dict(field.lower().split(": ", 1) for field in fields)
+    assert headers["host"] == endpoint.removeprefix("http://")
+    assert sorted(field.split(":")[0].lower() for field in fields) == [
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "client-request-id",
+        "content-length",
+        "content-type",
+        "host",
+        "ocp-date",
+        "return-client-request-id",
+        "user-agent",
+    ]
+
+
 async def test_connection_is_kept() -> None:
     """
     Attempts one after the other share a connection.
