@@ -88,7 +88,9 @@ def write(results: Results, folder: Path) -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.sidebyside", description=__doc__)
     parser.add_argument(
-        "--quick", action="store_true", help="ours, the ideal loop and azure-batch: two minutes"
+        "--quick",
+        action="store_true",
+        help="ours with either HTTP client, the ideal loop and azure-batch: three minutes",
     )
     for option, known in (("--only", SECTIONS), ("--clients", CLIENTS)):
         parser.add_argument(

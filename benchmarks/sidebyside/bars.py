@@ -5,7 +5,14 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
 
-from benchmarks.sidebyside.clients import AZURE_AIO, BULKSUBMIT, IDEAL, IMPORTS, SHOWN
+from benchmarks.sidebyside.clients import (
+    AZURE_AIO,
+    BULKSUBMIT,
+    IDEAL,
+    IMPORTS,
+    LEAN,
+    SHOWN,
+)
 from benchmarks.sidebyside.results import Results
 from benchmarks.sidebyside.runs import TASKS_MAX, Case, Run
 from benchmarks.sidebyside.sections import (
@@ -70,6 +77,7 @@ def bars_of(results: Results) -> list[Bar]:
     return [
         *_cpu(results),
         *_pace(results),
+        *_lean(results),
         *_tls(results),
         *_memory(results),
         Bar("requests ÷ needed at 2 % ServerError", _requests(results), 1.03),
@@ -95,13 +103,24 @@ def _pace(results: Results) -> Iterator[Bar]:
     ratio = _ratio(results, _tasks_per_s, CPU, SMALL, IDEAL)
     yield Bar("tasks/s without latency ÷ the ideal loop", ratio, 0.8, at_least=True)
     for in_flight, wanted in ((10, 0.97), (50, 0.93), (100, 0.85)):
-        case = replace(SMALL, in_flight=in_flight, latency_ms=LATENCY_MS)
-        bound = in_flight * TASKS_MAX * 1000 / LATENCY_MS
-        share = _median(run.tasks_per_s / bound for run in results.of(FLIGHT, BULKSUBMIT, case))
+        case = _late(in_flight)
+        share = _share_of_bound(results, BULKSUBMIT, case)
         what = f"tasks/s at 100 ms ÷ the latency's bound, {in_flight} in flight"
         yield Bar(what, share, wanted, at_least=True)
     ratio = _ratio(results, _tasks_per_s, FLIGHT, case, AZURE_AIO)
     yield Bar("the same ÷ azure-batch 15.1 aio", ratio, 7, at_least=True)
+
+
+def _lean(results: Results) -> Iterator[Bar]:
+    for case, wanted in ((SMALL, 0.025), (RICH, 0.014)):
+        ratio = _ratio(results, results.cpu_us, CPU, case, AZURE_AIO, client=LEAN)
+        what = f"CPU a task, the lean client ÷ azure-batch 15.1 aio, {case.task_bytes:,} B"
+        yield Bar(what, ratio, wanted)
+    ratio = _ratio(results, results.cpu_us, CPU, SMALL, BULKSUBMIT, client=LEAN)
+    yield Bar(f"CPU a task, the lean client ÷ aiohttp, {SMALL.task_bytes} B", ratio, 0.75)
+    share = _share_of_bound(results, LEAN, _late(100))
+    what = "tasks/s at 100 ms ÷ the latency's bound, 100 in flight, the lean client"
+    yield Bar(what, share, 0.95, at_least=True)
 
 
 def _tls(results: Results) -> Iterator[Bar]:
@@ -112,7 +131,7 @@ def _tls(results: Results) -> Iterator[Bar]:
     more = [
         run.seen.connections - run.case.in_flight
         for run in results.runs
-        if run.client == BULKSUBMIT and run.section in {CPU, FLIGHT, TLS}
+        if run.client in {BULKSUBMIT, LEAN} and run.section in {CPU, FLIGHT, TLS}
     ]
     what = "connections opened beyond those in flight, the most of all runs"
     yield Bar(what, float(max(more)) if more else None, 0)
@@ -166,10 +185,25 @@ def _resumed(results: Results) -> float | None:
 
 
 def _ratio(
-    results: Results, value: Callable[[Run], float], section: str, case: Case, other: str
+    results: Results,
+    value: Callable[[Run], float],
+    section: str,
+    case: Case,
+    other: str,
+    *,
+    client: str = BULKSUBMIT,
 ) -> float | None:
-    own = results.of(section, BULKSUBMIT, case)
+    own = results.of(section, client, case)
     return results.ratio(value, own, results.of(section, other, case))
+
+
+def _late(in_flight: int) -> Case:
+    return replace(SMALL, in_flight=in_flight, latency_ms=LATENCY_MS)
+
+
+def _share_of_bound(results: Results, client: str, case: Case) -> float | None:
+    bound = case.in_flight * TASKS_MAX * 1000 / case.latency_ms
+    return _median(run.tasks_per_s / bound for run in results.of(FLIGHT, client, case))
 
 
 def _tasks_per_s(run: Run) -> float:

@@ -7,6 +7,8 @@ from urllib.request import getproxies, proxy_bypass
 
 from bulksubmit.errors import SettingsError
 
+CONNECT_TIMEOUT_S = 10.0  # The name, the connection and the TLS handshake.
+
 _EXAMPLE = "an account's endpoint looks like https://myaccount.westeurope.batch.azure.com"
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+:[0-9A-Fa-f:.]*")
 

@@ -5,7 +5,6 @@ from importlib.metadata import version
 from typing import Self
 from urllib.parse import quote, urlencode
 
-import aiohttp
 from multidict import istr
 from yarl import URL
 
@@ -14,7 +13,6 @@ from bulksubmit.core.wire import CONTENT_TYPE
 # The client waits this much longer than the service may work on a request (its ``timeout``),
 # so that an attempt which the client gives up on is over at the service too.
 CLIENT_MARGIN_S = 10.0
-CONNECT_TIMEOUT_S = 10.0  # The name, the connection and the TLS handshake.
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +21,7 @@ class Operation:
 
     Attributes:
         shown_url: The URL without its query, which may hold a page's token.
+        timeout_s: For the whole exchange.
     """
 
     name: str
@@ -32,7 +31,7 @@ class Operation:
     url: URL
     shown_url: str
     headers: dict[str, str]
-    timeout: aiohttp.ClientTimeout
+    timeout_s: float
 
     def at(self, path: str, query: tuple[tuple[str, str], ...], url: URL) -> Self:
         """The same of another place on the same host."""
@@ -67,7 +66,7 @@ def operation(
         url,
         _shown(url, path),
         headers,
-        aiohttp.ClientTimeout(total=timeout_s + CLIENT_MARGIN_S, connect=CONNECT_TIMEOUT_S),
+        timeout_s + CLIENT_MARGIN_S,
     )
 
 

@@ -27,6 +27,8 @@ from bulksubmit.errors import Refusal, ServiceRefused
 
 _T = TypeVar("_T")
 
+ANSWER_BYTES_MAX = 16 * 2**20  # 100 results are about 24 kB; 64,000 details would still fit.
+
 _PLAIN_ID = re.compile(r"[A-Za-z0-9-]{1,100}")
 
 # How long a job that is disabled is left alone: someone has to enable it, so there is no hurry.
@@ -106,6 +108,33 @@ class Unavailable:
     name_unknown: bool = False
     retry_after_s: float | None = None
     timed_out: bool = False
+
+
+def nameless(host: str) -> Unavailable:
+    """There is no such host."""
+    return Unavailable(
+        f"the name {host} does not resolve: check the account's name and region",
+        sent=False,
+        name_unknown=True,
+    )
+
+
+def insecure(error: Exception) -> Unavailable:
+    """The host is not who it should be, or does not speak TLS."""
+    return Unavailable(
+        f"no secure connection: {_named(error)}; if a proxy here breaks TLS open, "
+        "let SSL_CERT_FILE name its certificate",
+        sent=False,
+    )
+
+
+def failed(error: Exception, *, sent: bool, what: str = "") -> Unavailable:
+    """What an exception says, after what went wrong."""
+    return Unavailable(what + _named(error), sent=sent)
+
+
+def _named(error: Exception) -> str:
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def reply_to(answer: Answer) -> Reply:  # noqa: C901, PLR0912 - a table

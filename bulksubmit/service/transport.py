@@ -1,20 +1,20 @@
-"""From an Attempt to a Reply, by way of HTTP: aiohttp is used here and nowhere else."""
+"""From an Attempt to a Reply, by way of HTTP.
+
+What is asked, who signs it and what is made of the answer stands here; how the bytes go there and
+back is plugged in (``Http``).
+"""
 
 import asyncio
-import io
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import partial
-from http.cookies import BaseCookie, SimpleCookie
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 from urllib.parse import parse_qsl, quote
 
-import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
 from multidict import istr
 from yarl import URL
 
@@ -30,8 +30,8 @@ from bulksubmit.core.wire import (
     encode_collection,
     encode_job_patch,
 )
-from bulksubmit.errors import Refusal, ServiceRefused
-from bulksubmit.service.endpoint import parse_endpoint, proxy_for
+from bulksubmit.errors import Refusal, ServiceRefused, SettingsError
+from bulksubmit.service.endpoint import parse_endpoint
 from bulksubmit.service.operations import Operation, extended, operation, url_of
 from bulksubmit.service.replies import (
     Answer,
@@ -47,10 +47,6 @@ from bulksubmit.service.replies import (
 )
 
 GET_TIMEOUT_MAX_S = 30  # REST reference: the most that ``timeout`` may be, but for adding.
-ANSWER_BYTES_MAX = 16 * 2**20  # 100 results are about 24 kB; 64,000 details would still fit.
-
-# aiohttp warns of larger bodies as bytes; as a stream they are written piece by piece.
-_BYTES_BODY_MAX = 2**20
 
 # Those that differ from one request to the next; aiohttp need not fold these again and again.
 _CLIENT_REQUEST_ID, _OCP_DATE = istr("client-request-id"), istr("ocp-date")
@@ -90,6 +86,39 @@ class Credential(Protocol):
         """
 
 
+class Http(Protocol):
+    """HTTP to one origin, as an async context manager: as many connections as requests at once."""
+
+    async def __aenter__(self) -> Self:
+        """Be ready to exchange."""
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """Close every connection."""
+
+    async def exchange(
+        self, method: str, url: URL, headers: Mapping[str, str], body: bytes, /, *, timeout_s: float
+    ) -> Answer | Unavailable:
+        """One HTTP request and the whole of its answer; no redirect is followed.
+
+        Args:
+            method: In upper case.
+            url: At this origin, as it goes on the wire.
+            headers: As they go on the wire, but Host; names in lower case, Content-Length among
+                them if there is a body.
+            body: Empty for none.
+            timeout_s: For all of it; a connection is given up after CONNECT_TIMEOUT_S.
+
+        Returns:
+            The answer; Unavailable for all that the network or the peer does instead.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class _Request:
     operation: Operation
@@ -113,6 +142,7 @@ class Transport:
         server_timeout_s: int,
         observer: Observer,
         api_version: str = API_VERSION,
+        http: Literal["aiohttp", "lean"] = "aiohttp",
     ) -> None:
         """Prepare for one job.
 
@@ -124,9 +154,10 @@ class Transport:
                 reference's ``timeout``, 120 at most.
             observer: Told of each request as it ends.
             api_version: The service's.
+            http: By whose client the bytes go and come.
 
         Raises:
-            SettingsError: if the endpoint or the proxy for it is not usable.
+            SettingsError: if the endpoint is not usable, or the proxy for it, with this client.
         """
         origin = parse_endpoint(endpoint)
         job_path = f"/jobs/{quote(job_id, safe='')}"
@@ -135,20 +166,15 @@ class Transport:
         self._add = of_job("add_task_collection", "POST", path=add_path, timeout_s=server_timeout_s)
         self._get = of_job("get_job", "GET", path=job_path, timeout_s=look_s)
         self._list = of_job("list_tasks", "GET", path=f"{job_path}/tasks", timeout_s=look_s)
-        self._proxy = proxy_for(origin)
+        self._http = _http(http, origin)
         self._credential = credential
         self._observer = observer
-        self._session: aiohttp.ClientSession | None = None
         self._clock: Callable[[], float] = time.monotonic
         self._date = _Date()
 
     async def __aenter__(self) -> Self:
         self._clock = asyncio.get_running_loop().time
-        self._session = aiohttp.ClientSession(
-            # The number of connections follows the attempts in flight: the pool bounds those.
-            connector=aiohttp.TCPConnector(limit=0),
-            cookie_jar=_NoCookies(),
-        )
+        await self._http.__aenter__()
         return self
 
     async def __aexit__(
@@ -157,8 +183,7 @@ class Transport:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._session is not None, "entered before"
-        await self._session.close()
+        await self._http.__aexit__(exc_type, exc_value, traceback)
 
     async def add(self, attempt: Attempt) -> Reply:
         """Post one collection.
@@ -331,21 +356,9 @@ class Transport:
         if isinstance(authorization, Unavailable):
             return authorization
         headers[_AUTHORIZATION] = authorization
-        assert self._session is not None, "entered before"
-        body = request.body
-        try:
-            async with self._session.request(
-                operation.method,
-                operation.url,
-                data=(body if len(body) <= _BYTES_BODY_MAX else io.BytesIO(body)) or None,
-                headers=headers,
-                allow_redirects=False,
-                proxy=self._proxy,
-                timeout=operation.timeout,
-            ) as response:
-                return Answer(response.status, response.headers, await _read(response), time.time())
-        except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
-            return _unanswered(error)
+        return await self._http.exchange(
+            operation.method, operation.url, headers, request.body, timeout_s=operation.timeout_s
+        )
 
     def _headers(self, request: _Request) -> dict[str, str]:
         """All headers but Authorization, names in lower case."""
@@ -357,14 +370,18 @@ class Transport:
         return headers
 
 
-class _NoCookies(aiohttp.DummyCookieJar):
-    """Keeps none, and makes nothing of it anew for each request."""
+def _http(name: Literal["aiohttp", "lean"], origin: str) -> Http:
+    # The import of aiohttp takes 0.2 s, and who goes without does not wait for it.
+    if name == "lean":
+        try:
+            from bulksubmit.service.lean import Lean  # noqa: PLC0415 - as said
+        except ImportError as error:
+            reason = f"transport is lean; install bulksubmit[lean] to have it ({error})"
+            raise SettingsError(reason) from error
+        return Lean(origin)
+    from bulksubmit.service.session import Session  # noqa: PLC0415 - as said
 
-    _none: BaseCookie[str] = SimpleCookie()
-
-    def filter_cookies(self, request_url: URL) -> BaseCookie[str]:  # noqa: ARG002
-        """None."""
-        return self._none
+    return Session(origin)
 
 
 class _Date:
@@ -379,49 +396,6 @@ class _Date:
         if second != self._second:
             self._second, self._text = second, formatdate(second, usegmt=True)
         return self._text
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """The whole body, in as few awaits as there were deliveries."""
-    parts: list[bytes] = []
-    size = 0
-    while part := await response.content.readany():
-        size += len(part)
-        if size > ANSWER_BYTES_MAX:
-            raise aiohttp.ClientPayloadError(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")
-        parts.append(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _unanswered(error: Exception) -> Unavailable:
-    """What an exception says of a request: above all, whether it may have been sent.
-
-    Children stand before their parents: ClientConnectorError is a ClientOSError.
-    """
-    reason = one_line(f"{type(error).__name__}: {error}")
-    match error:
-        case aiohttp.ClientConnectorDNSError():
-            return Unavailable(
-                f"the name {error.host} does not resolve: check the account's name and region",
-                sent=False,
-                name_unknown=True,
-            )
-        case aiohttp.ClientConnectorCertificateError() | aiohttp.ClientConnectorSSLError():
-            return Unavailable(
-                f"no secure connection: {reason}; if a proxy here breaks TLS open, "
-                "let SSL_CERT_FILE name its certificate",
-                sent=False,
-            )
-        case aiohttp.ClientHttpProxyError():
-            return Unavailable(f"the proxy refuses to connect: {reason}", sent=False)
-        case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError():
-            return Unavailable(reason, sent=False)
-        case TimeoutError():
-            return Unavailable("no answer in time", sent=True, timed_out=True)
-        case _:
-            # ServerDisconnectedError, ClientOSError, ClientPayloadError; and
-            # ClientResponseError: made by aiohttp, out of an answer that is not HTTP.
-            return Unavailable(reason, sent=True)
 
 
 def _in_words(reply: object) -> tuple[str, str | None]:

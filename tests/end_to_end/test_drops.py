@@ -134,7 +134,7 @@ async def test_service_away_in_between(unused_tcp_port: int) -> None:
             under_way.set()
 
     def observe(event: Event, /) -> None:
-        if isinstance(event, RequestEnded) and "ConnectorError" in (event.reason or ""):
+        if isinstance(event, RequestEnded) and "Connect call failed" in (event.reason or ""):
             refused.set()
 
     service = make_service(Faults(latency_s=0.05), script=look)

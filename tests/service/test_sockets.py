@@ -29,6 +29,11 @@ from tests.service.helpers import (
     serving,
 )
 
+pytestmark = [
+    pytest.mark.usefixtures("http_client"),
+    pytest.mark.parametrize("http_client", ["aiohttp", "lean"], indirect=True),
+]
+
 RESULTS = results_body("t0")
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nrequest-id: r-1\r\n"
@@ -74,6 +79,56 @@ async def test_gzipped_answer_is_read() -> None:
     packed = http(gzip.compress(RESULTS), headers={"Content-Encoding": "gzip"})
 
     assert isinstance(await reply_of(answering(packed)), Answered)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\n" + http(RESULTS),
+        b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n" + http(RESULTS),
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + RESULTS,
+        b"HTTP/1.0 200 OK\r\n\r\n" + RESULTS,
+        CHUNKED + b"%x;a=b\r\n%s\r\n0\r\nX-Sum: 1\r\n\r\n" % (len(RESULTS), RESULTS),
+    ],
+    ids=["continue", "hints", "until it closes", "1.0", "trailer"],
+)
+async def test_odd_but_good_answers_are_read(raw: bytes) -> None:
+    """
+    HTTP has more than one way to send an answer.
+    """
+    assert isinstance(await reply_of(answering(raw)), Answered)
+
+
+async def test_request_on_the_wire() -> None:
+    """
+    The request has its line, and each header of the protocol once.
+    """
+    seen: list[bytes] = []
+
+    async def peer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(http(RESULTS))
+
+    async with serving(peer) as endpoint, make_transport(endpoint, job_id="a/b") as transport:
+        await transport.add(make_attempt())
+
+    line, *fields = seen[0].decode("ascii").removesuffix("\r\n\r\n").split("\r\n")
+    path = "/jobs/a%2Fb/addtaskcollection?api-version=2024-07-01.20.0&timeout=30"
+    assert line == f"POST {path} HTTP/1.1"
+    headers = dict(field.lower().split(": ", 1) for field in fields)
+    assert headers["host"] == endpoint.removeprefix("http://")
+    assert sorted(field.split(":")[0].lower() for field in fields) == [
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "client-request-id",
+        "content-length",
+        "content-type",
+        "host",
+        "ocp-date",
+        "return-client-request-id",
+        "user-agent",
+    ]
 
 
 async def test_connection_is_kept() -> None:
@@ -162,7 +217,12 @@ async def test_unknown_name_was_not_sent(monkeypatch: pytest.MonkeyPatch) -> Non
 
     for variable in ("https_proxy", "HTTPS_PROXY"):
         monkeypatch.delenv(variable, raising=False)
+
+    def look_up(*_: object, **__: object) -> list[object]:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
     monkeypatch.setattr(aiohttp.resolver.DefaultResolver, "resolve", resolve)
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
     async with make_transport("https://myacount.westeurope.batch.azure.com") as transport:
         job = await transport.get_job()
         reply = await transport.add(make_attempt())

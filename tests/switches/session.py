@@ -16,6 +16,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from bulksubmit.emulator import Answer, Service
+from bulksubmit.service.session import Session
 from bulksubmit.service.transport import Transport
 
 EPOCH_S = 1_735_689_600.0  # The first moment of 2025.
@@ -32,7 +33,13 @@ class InProcess(Transport):
 
     def __init__(self, service: Service, world: TaskGroup, **options: Any) -> None:
         super().__init__("https://account.region.batch.azure.com", **options)
-        self._ours: Any = _Session(service, world)
+        self._http = _InProcess(_Session(service, world))
+
+
+class _InProcess(Session):
+    def __init__(self, ours: Any) -> None:
+        super().__init__("https://account.region.batch.azure.com")
+        self._ours = ours
 
     async def __aenter__(self) -> Self:
         self._session = self._ours
