@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from bulksubmit.cli.account import account_of
-from bulksubmit.cli.options import ACCOUNT, FILE, FLOW, KEPT, OUTPUT, SENT, concurrency, option
+from bulksubmit.cli.options import (
+    ACCOUNT,
+    FILE,
+    FLOW,
+    KEPT,
+    OUTPUT,
+    SENT,
+    WRITTEN_FILE,
+    concurrency,
+    option,
+)
 from bulksubmit.cli.origins import named, origins
 from bulksubmit.core.limits import API_VERSION
 from bulksubmit.errors import SettingsError
@@ -74,7 +84,7 @@ _SHOWN = (
         default="auto",
         help="In place on a terminal; plain: a line every 10 s. SIGUSR1 asks for one.",
     ),
-    option("--log-file", group=OUTPUT, type=FILE, help="One line a request, and more."),
+    option("--log-file", group=OUTPUT, type=WRITTEN_FILE, help="One line a request, and more."),
     option(
         "--log-format",
         group=OUTPUT,
@@ -198,10 +208,15 @@ _OPTIONS = (
     option(
         "--rejects",
         group=KEPT,
-        type=FILE,
+        type=WRITTEN_FILE,
         help="Rejected tasks and why, as NDJSON.  [default: the run's folder]",
     ),
-    option("--results", group=KEPT, type=FILE, help="One JSON line a task as it settles."),
+    option(
+        "--results",
+        group=KEPT,
+        type=WRITTEN_FILE,
+        help="One JSON line a task as it settles.",
+    ),
     *_SHOWN,
 )
 

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -22,6 +23,7 @@ from bulksubmit.errors import BulkSubmitError, NotConverged, OutputError
 from bulksubmit.observe.report import Report, Tally, exit_code
 from bulksubmit.observe.screen import Screen, Show, in_place
 from bulksubmit.observe.table import report_table
+from bulksubmit.observe.written import Written
 from bulksubmit.producer.source import AnySource
 from bulksubmit.runs import Kept, Run
 from bulksubmit.service.auth import EntraToken, SharedKey
@@ -214,8 +216,8 @@ def _log(output: Output, closing: ExitStack) -> Iterator[Observer]:
     from bulksubmit.observe.log import log_to  # noqa: PLC0415 - structlog: 45 ms and 5 MB
 
     try:
-        # Line by line: a log is read when something went wrong.
-        file = output.log_file.open("a", buffering=1, encoding="utf-8")
+        # At once: a log is read when something went wrong.
+        file = TextIOWrapper(Written(output.log_file), encoding="utf-8", write_through=True)  # type: ignore[type-var]
     except OSError as error:
         raise _no_log(output.log_file, error) from error
     closing.callback(_close, file)

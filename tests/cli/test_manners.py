@@ -166,6 +166,17 @@ def test_mistyped(args: str, said: str) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("flag", ["--results", "--rejects", "--log-file"])
+def test_standard_output_is_named(flag: str) -> None:
+    """
+    ``-`` would be a file of that name: it is said how standard output is called.
+    """
+    done = invoke("submit", "x", "--job-id", "j", flag, "-")
+
+    assert done.exit_code == 2
+    assert f"'{flag}': - is no file; name one. /dev/stdout is standard output" in done.stderr
+
+
 def test_a_mistyped_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A variable of ours that nothing reads would have no effect: that is told.
