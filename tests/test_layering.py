@@ -94,11 +94,13 @@ ROOMS = {
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
-        "__init__ api bench consumer core database distribute emulator errors history journal loop "
-        "observe producer record runs service settings submission verify",
+        "__init__ api bench consumer core database distribute early emulator errors history journal "
+        "loop observe producer record runs service settings submission verify",
         "anyio click orjson platformdirs",
     ),
-    "__main__": May("cli"),
+    # Signals until a command heeds them.
+    "early": May("", standard="os re signal sys types"),
+    "__main__": May("cli early"),
 }
 
 TOP = {"README.md", "benchmarks", "bulksubmit", "configs", "pyproject.toml", "tests"}

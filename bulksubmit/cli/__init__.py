@@ -86,9 +86,6 @@ def every_setting() -> list[Setting]:
 
 def main() -> None:
     """Run the command line; exits."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Until a command heeds signals itself, Ctrl-C just ends the process: 130 for a shell.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_streams()
     code: Any = 1
     try:

@@ -19,6 +19,7 @@ from bulksubmit.cli.said import print_json
 from bulksubmit.consumer import Outcomes
 from bulksubmit.core.events import Event, Observer
 from bulksubmit.core.redact import redact
+from bulksubmit.early import ENDS, QUESTIONS, ignore_questions, noted
 from bulksubmit.errors import BulkSubmitError, NotConverged, OutputError
 from bulksubmit.observe.report import Report, Tally, exit_code
 from bulksubmit.observe.screen import Screen, Show, in_place
@@ -255,15 +256,6 @@ async def _watch(outcomes: Outcomes, screen: Screen) -> None:
         raise ended_by
 
 
-_ENDS = (signal.SIGINT, signal.SIGTERM)
-# What asks how far it is; SIGINFO, where there is one, is Ctrl-T.
-_QUESTIONS = {
-    number
-    for name in ("SIGUSR1", "SIGINFO")
-    if isinstance(number := getattr(signal, name, None), signal.Signals)
-}
-
-
 class Signals:
     """What Ctrl-C and SIGTERM do, and SIGUSR1.
 
@@ -293,28 +285,37 @@ class Signals:
             NotConverged: if one ended it before the run had begun.
         """
         error: Exception | None = None
-        with anyio.open_signal_receiver(*_ENDS, *_QUESTIONS) as signals:
-            async with anyio.create_task_group() as beside:
-                beside.start_soon(self._heed, signals, beside.cancel_scope)
-                try:
-                    yield
-                except Exception as raised:  # noqa: BLE001 - out of the group, which would wrap it
-                    error = raised
-                beside.cancel_scope.cancel()
+        early = noted()
+        with anyio.open_signal_receiver(*ENDS, *QUESTIONS) as signals:
+            if early and early.first:  # Before there was anybody to heed it: nothing is begun.
+                self._first, error = early.first, self._interrupted(early.first)
+            else:
+                async with anyio.create_task_group() as beside:
+                    beside.start_soon(self._heed, signals, beside.cancel_scope)
+                    try:
+                        yield
+                    except Exception as raised:  # noqa: BLE001 - or the group would wrap it
+                        error = raised
+                    beside.cancel_scope.cancel()
+        ignore_questions()
         if self._first is not None:
             # What is left is quick, and its end is the one object on standard output.
-            for number in _ENDS:
+            for number in ENDS:
                 signal.signal(number, signal.SIG_IGN)
         if error is None and self._first is not None and self.outcomes is None:
-            error = NotConverged(f"interrupted by {self._first.name}", exit_code=128 + self._first)
+            error = self._interrupted(self._first)
         if error:
             raise error
+
+    @staticmethod
+    def _interrupted(number: signal.Signals) -> NotConverged:
+        return NotConverged(f"interrupted by {number.name}", exit_code=128 + number)
 
     async def _heed(
         self, signals: AsyncIterator[signal.Signals], everything: anyio.CancelScope
     ) -> None:
         async for number in signals:
-            if number in _QUESTIONS:
+            if number in QUESTIONS:
                 self._tell()
             elif self._first is None:
                 self._first = number

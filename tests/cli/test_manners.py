@@ -174,7 +174,8 @@ def test_standard_output_is_named(flag: str) -> None:
     done = invoke("submit", "x", "--job-id", "j", flag, "-")
 
     assert done.exit_code == 2
-    assert f"'{flag}': - is no file; name one. /dev/stdout is standard output" in done.stderr
+    assert f"Invalid value for '{flag}'" in done.stderr
+    assert "- is no file; name one. /dev/stdout is standard output" in done.stderr
 
 
 def test_a_mistyped_variable(monkeypatch: pytest.MonkeyPatch) -> None:
