@@ -3,6 +3,8 @@
 from bulksubmit.observe.causes import WORDS, Cause
 from bulksubmit.observe.report import ExitCode, Report, shown_limit
 
+_WAYS_ON = ("bulksubmit runs resume", "submit again")
+
 
 def report_table(report: Report) -> str:
     """The report as lines of a label and a value, ending with a line end."""
@@ -86,14 +88,14 @@ def _speed(report: Report) -> str:
 
 def _advice(report: Report) -> str | None:
     match ExitCode(report.exit_code):
+        case _ if any(words in (report.error or "") for words in _WAYS_ON):
+            return None  # The error says how.
         case ExitCode.USAGE:
             return "mend that and submit again; nothing was sent"
         case ExitCode.REJECTED:
             return "mend what the rejects file shows, each task with the reason, and submit it"
         case _ if not (report.unsettled or report.abandoned):
             return None
-        case _ if "bulksubmit runs resume" in (report.error or ""):
-            return None  # The error says how.
         case _ if report.journal_path:
             return f"bulksubmit runs resume {report.run_id}"
         case _:
