@@ -1,5 +1,6 @@
 """The library's calls: stream(), resume(), submit() and submit_sync()."""
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
@@ -21,7 +22,7 @@ from bulksubmit.producer import open_source
 from bulksubmit.producer.source import AnySource, Source
 from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.producer.spool import spool
-from bulksubmit.runs import Run, begin, find, new_run_id, run_folder
+from bulksubmit.runs import SPOOL, Run, begin, find, new_run_id, run_folder
 from bulksubmit.runs import resume as go_on
 from bulksubmit.service.auth import EntraToken, SharedKey, as_credential
 from bulksubmit.service.endpoint import parse_endpoint
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 AnyCredential: TypeAlias = "SharedKey | EntraToken | AsyncTokenCredential | AsyncSupportsTokenInfo"
 
-# The file below the run's folder that holds a copy of a pipe or an iterable.
-SPOOL = "spool"
-
 
 @asynccontextmanager
 async def stream(
@@ -50,6 +48,7 @@ async def stream(
     settings: Settings | None = None,
     observer: Observer | None = None,
     executor: "AnyExecutor | None" = None,
+    label: str | None = None,
 ) -> AsyncIterator[Outcomes]:
     """Submit every task of a source to a job, and hand out each outcome as it settles.
 
@@ -70,6 +69,8 @@ async def stream(
             ``bulksubmit.distribute.Crew``. None for this process alone. The source must be one
             that they can open too. Then only tasks that were rejected or abandoned are handed
             out; the others are counted.
+        label: What a source without a name of its own is called in lists of runs, if a copy of
+            it is kept.
 
     Raises:
         SettingsError: if the settings are out of their bounds.
@@ -92,7 +93,7 @@ async def stream(
             if observer:
                 observer(Noted("spool", f"a copy is made first: {path}"))
             copy = await spool(tasks, path)
-            asked = source if isinstance(source, SourceSpec) else SourceSpec()
+            asked = source if isinstance(source, SourceSpec) else SourceSpec(name=label)
             copied = replace(asked, files=(copy,))
             tasks = opened.enter_context(closing(open_source(copied, checker)))
         if executor is not None:
@@ -106,6 +107,7 @@ async def stream(
             clock=anyio.current_time,
             plan=crew.plan if crew else None,
         )
+        opened.callback(_forget_if_nothing, work)
         async with _work(
             work,
             tasks,
@@ -117,6 +119,14 @@ async def stream(
             crew=crew,
         ) as outcomes:
             yield outcomes
+
+
+def _forget_if_nothing(work: Run) -> None:
+    """Remove the files of a run, by now closed, that there is no use in going on with."""
+    if work.journal.path and work.is_nothing:
+        # The journal first: a folder without one is no run, should we be killed here.
+        work.journal.path.unlink(missing_ok=True)
+        shutil.rmtree(work.folder, ignore_errors=True)
 
 
 @asynccontextmanager

@@ -28,6 +28,9 @@ from bulksubmit.producer.source import Source
 from bulksubmit.producer.spec import SourceSpec, change_of, fingerprints
 from bulksubmit.record import FILE, Identity, Look, look
 
+SPOOL = "spool"  # The file in a run's folder that holds a copy of a pipe or an iterable.
+FIX_OF = "fix of "  # Begins the source's name of a run of ``verify --fix``.
+
 _NAME = re.compile(r"[0-9a-f-]+")
 
 
@@ -111,6 +114,14 @@ class Run:
     resumed: bool = False
     note: str | None = None
 
+    @property
+    def is_nothing(self) -> bool:
+        """Nothing was read or sent, nor is a copy of the source kept: what for to go on with it."""
+        journal, counts = self.journal, self.journal.counts
+        begun = counts.total or counts.source_complete or journal.doubt_below or journal.held
+        kept = self.resumed or journal.path is None or (self.folder / SPOOL).exists()
+        return not (begun or kept)
+
 
 @dataclass(frozen=True, slots=True)
 class Kept:
@@ -130,6 +141,11 @@ class Kept:
     def run_id(self) -> str:
         """Its name."""
         return str(self.values["run_id"])
+
+    @property
+    def is_fix(self) -> bool:
+        """Whether it submits what ``verify --fix`` has found missing."""
+        return str(self.values["source"]).startswith(FIX_OF)
 
     @property
     def counts(self) -> Counts:
@@ -359,19 +375,29 @@ def left_over(name: str) -> Path | None:
     return None if isinstance(_read(folder / FILE), Kept) else folder
 
 
-def find(name: str) -> Kept:
+def find(name: str, *, fixes: bool = True) -> Kept:
     """The run of that name, of a name that begins so, or (``last``) the one last written to.
+
+    Args:
+        name: Any of these.
+        fixes: ``last`` may be a fix that is unfinished. Others only if there is nothing else.
 
     Raises:
         JournalError: if there is none or more than one, or if it cannot be read.
     """
     if name == "last":
+        fix: Kept | None = None
         for path in _journals():
             last = _read(path)
             if isinstance(last, Kept):
-                return last
+                if not last.is_fix or (fixes and last.state == "unfinished"):
+                    return last
+                fix = fix or last
+                continue
             if _was_begun(path):  # An older one is not what is meant.
                 raise last
+        if fix:
+            return fix
         raise JournalError(f"there is no run in {runs_folder()}")
     if not _NAME.fullmatch(name):
         raise JournalError(f"{name!r} is no run; bulksubmit runs list shows them")

@@ -456,7 +456,7 @@ class Submission:
         if self._ended:
             return self._ended
         counts = self._tally.counts
-        path = self._journal.path
+        path = None if self._error and self.work.is_nothing else self._journal.path
         return self._tally.report(
             run_id=self.work.run_id,
             job_id=self._job_id,

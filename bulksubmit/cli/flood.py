@@ -76,8 +76,17 @@ async def flood(
     settings: Settings,
     output: Output,
     crew: "Crew | None" = None,
+    label: str | None = None,
 ) -> Report:
-    """Run a submission to its end, whatever end that is; by a crew of workers, if there is one.
+    """Run a submission to its end, whatever end that is.
+
+    Args:
+        source: What to submit.
+        target: Where to.
+        settings: How it should go.
+        output: How it is shown.
+        crew: Workers that share it, if there are any.
+        label: What a source without a name is called in lists of runs.
 
     Returns:
         The final account, with its exit code.
@@ -92,6 +101,7 @@ async def flood(
             settings=settings,
             observer=observer,
             executor=crew,
+            label=label,
         )
 
     return await _run(begin, output, target, crew)

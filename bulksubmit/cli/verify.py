@@ -216,7 +216,7 @@ def _find(name: str, endpoint: str | None) -> "Kept":
     from bulksubmit.runs import find  # noqa: PLC0415 - --help goes without
     from bulksubmit.service.endpoint import parse_endpoint  # noqa: PLC0415 - likewise
 
-    kept = find(name)
+    kept = find(name, fixes=False)
     asked = parse_endpoint(endpoint or str(kept.values["endpoint"]))
     if asked != kept.values["endpoint"]:
         raise JournalMismatch(f"run {kept.run_id} is of {kept.values['endpoint']}, not of {asked}")
