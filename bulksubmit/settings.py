@@ -80,6 +80,14 @@ class RejectsBound:
             return settled >= self.SHARE_SETTLED_MIN and rejected > self.share_max * settled
         return rejected - taken == settled >= self.IN_A_ROW
 
+    def why(self, *, rejected: int, settled: int) -> str:
+        """Says that it was exceeded."""
+        if self.count_max is None and self.share_max is None:
+            # More than IN_A_ROW, perhaps: what a block or an answer settles comes at once.
+            return f"none of the first {settled:,} tasks was accepted (max-rejects can allow that)"
+        what = f"{rejected:,} of {settled:,} settled tasks were rejected"
+        return f"{what}, more than max-rejects allows"
+
 
 def _within(least: float, number: _N, most: float) -> _N:
     if not least <= number <= most:  # Not so for NaN, too.

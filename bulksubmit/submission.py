@@ -320,7 +320,9 @@ class Submission:
             await anyio.sleep(max(0.0, min(IDLE_COMMIT_S, ends_s - now_s)))
             now_s = anyio.current_time()
             if now_s >= ends_s:
-                self.stop(NotConverged(f"{self._settings.max_duration_s:g} s are over"))
+                self.stop(
+                    NotConverged(f"max-duration of {self._settings.max_duration_s:g} s is over")
+                )
                 return
             self._commit_if_due()
             if now_s >= tells_s:
@@ -376,9 +378,8 @@ class Submission:
         rejected, settled = self._tally.counts.rejected, self._tally.counts.settled
         bound = self._settings.rejects_bound
         if bound.exceeded(rejected=rejected, taken=self._taken, settled=settled):
-            what = f"{rejected:,} of {settled:,} settled tasks were rejected"
-            reason = f"{what}, more than max-rejects allows; the last one: {newly[-1].code}"
-            self.stop(NotConverged(reason))
+            why = bound.why(rejected=rejected, settled=settled)
+            self.stop(NotConverged(f"{why}; the last one: {newly[-1].code}"))
 
     async def _deliver(self, outcomes: list[Outcome]) -> None:
         if outcomes:  # An empty list tells the consumer that it was the last.

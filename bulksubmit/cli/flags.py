@@ -203,7 +203,8 @@ _OPTIONS = (
         group=FLOW,
         metavar="N|P%",
         takes_numbers=True,
-        help="Stop when more tasks are rejected.  [default: if the first 1,000 all are]",
+        help="Stop when more tasks are rejected.  [default: if the first 1,000 to settle all are; "
+        "taken IDs do not count]",
     ),
     option(
         "--rejects",
