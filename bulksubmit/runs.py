@@ -286,11 +286,8 @@ def _in_the_way(earlier: Kept, spec: SourceSpec, job_id: str) -> str | None:
     change = None if earlier.in_use else _change(_look(earlier).identity, spec)
     if change:
         return f"run {earlier.run_id} of {spec.label} is unfinished, but {change}: a new run"
-    ways = f"go on with it by --resume (or bulksubmit runs resume {earlier.run_id}), or begin anew"
-    if earlier.in_use:
-        ways = "wait for it, or begin another"
-    reason = f"run {earlier.run_id} of {spec.label} against the job {job_id} is {earlier.state}"
-    raise UnfinishedRun(earlier.run_id, f"{reason}: {ways} by --new-run")
+    what = f"run {earlier.run_id} of {spec.label} against the job {job_id} is {earlier.state}"
+    raise UnfinishedRun(earlier.run_id, what, in_use=earlier.in_use)
 
 
 def resume(run_id: str, source: Source, *, clock: Callable[[], float]) -> Run:

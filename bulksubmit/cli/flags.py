@@ -415,20 +415,24 @@ def target_of(
 def in_words_of_flags(error: SettingsError) -> SettingsError:
     """An error of Settings, with the setting named as the user gave it."""
     name, _, rest = str(error).partition(" ")
-    flag = SETTINGS_FLAGS.get(name) or f"--{name.replace('_', '-')}"
+    flag = flag_of(name)
     return SettingsError(f"{named(_parameter(flag), flag)} {rest}")
 
 
 def origins_of_settings() -> dict[str, str]:
     """Where the values of Settings come from, by their names in Settings."""
     found = origins()
-    flags = {each.name: f"--{each.name.replace('_', '-')}" for each in fields(Settings)}
-    named_otherwise = flags | SETTINGS_FLAGS
+    names = [each.name for each in fields(Settings)]
     return {
-        name: found[_parameter(flag)]
-        for name, flag in named_otherwise.items()
-        if _parameter(flag) in found
+        name: found[_parameter(flag_of(name))]
+        for name in names
+        if _parameter(flag_of(name)) in found
     }
+
+
+def flag_of(name: str) -> str:
+    """What a setting of this name in Settings is called on the command line."""
+    return SETTINGS_FLAGS.get(name) or f"--{name.replace('_', '-')}"
 
 
 def _parameter(flag: str) -> str:

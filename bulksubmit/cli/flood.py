@@ -20,7 +20,13 @@ from bulksubmit.consumer import Outcomes
 from bulksubmit.core.events import Event, Observer
 from bulksubmit.core.redact import redact
 from bulksubmit.early import ENDS, QUESTIONS, ignore_questions, noted
-from bulksubmit.errors import BulkSubmitError, NotConverged, OutputError
+from bulksubmit.errors import (
+    BulkSubmitError,
+    JournalError,
+    NotConverged,
+    OutputError,
+    UnfinishedRun,
+)
 from bulksubmit.observe.report import Report, Tally, exit_code
 from bulksubmit.observe.screen import Screen, Show, in_place
 from bulksubmit.observe.table import report_table
@@ -148,6 +154,8 @@ async def _run(
                 if output.lasting:
                     _introduce(outcomes.run, screen)
                 await _watch(outcomes, screen)
+        except UnfinishedRun as raised:
+            error = _in_words_of_flags(raised)
         except Exception as raised:  # noqa: BLE001 - every end has its report and its exit code
             error = raised
     await target.credential.aclose()
@@ -157,6 +165,13 @@ async def _run(
         if not isinstance(error, BulkSubmitError):
             screen.error("".join(traceback.format_exception(error)))
     return ended(outcomes.report if outcomes else nothing_begun(target.job_id), error)
+
+
+def _in_words_of_flags(error: UnfinishedRun) -> JournalError:
+    ways = f"go on with it by --resume (or bulksubmit runs resume {error.run_id}), or begin anew"
+    if error.in_use:
+        ways = "wait for it, or begin another"
+    return JournalError(f"{error.what}: {ways} by --new-run")
 
 
 def _introduce(run: Run, screen: Screen) -> None:
