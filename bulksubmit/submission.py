@@ -478,11 +478,13 @@ class Submission:
     @property
     def progress(self) -> Progress:
         """How far the run is."""
+        retrying, looked_up = self._reconciler.sent_before
         return Progress(
             report=self.report,
             in_flight=self._reconciler.in_flight,
             limited_by=self._speed.recently,
-            retrying=self._reconciler.retrying,
+            retrying=retrying,
+            looked_up=looked_up,
             read=self._read.place,
             bytes_read=self._read.bytes_read,
             bytes_total=self._source.bytes_total,
