@@ -213,8 +213,9 @@ class Settings:
                 f"request_bytes_max is {self.request_bytes_max:,}; it must be more than "
                 f"{FRAME_BYTES}, or 0 for no bound"
             )
-        paths = (self.rejects_path, self.results_path)
-        if all(paths) and len({os.path.realpath(path) for path in paths if path}) == 1:
+        named = [path for path in (self.rejects_path, self.results_path) if path]
+        paths = [path for path in map(os.path.realpath, named) if path != os.devnull]
+        if len(paths) > len(set(paths)):
             raise SettingsError("the rejects and the results cannot go to one file")
 
     def _check_number(self, name: str, least: float, most: float) -> None:

@@ -340,7 +340,7 @@ class Flags:
         named += [("--log-file", self.log_file)]
         files: dict[str, str] = {}
         for name, path in named:
-            if path is not None:
+            if path is not None and os.path.realpath(path) != os.devnull:
                 other = files.setdefault(os.path.realpath(path), name)
                 if other != name:
                     raise SettingsError(f"{other} and {name} are one file; name another")

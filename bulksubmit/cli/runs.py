@@ -126,6 +126,7 @@ def resume(*, run: str, **flags: Any) -> None:
 
 @runs.command(
     cls=Command,
+    short_help="Write tasks of a run as NDJSON, to be mended.",
     epilog=_epilog(
         _RUN,
         _ENVIRONMENT,
@@ -172,6 +173,7 @@ def rm(*, names: Sequence[str], force: bool) -> None:
 
 @runs.command(
     cls=Command,
+    short_help="Make a page of how a run went, or goes.",
     epilog=_epilog(
         _RUN,
         _ENVIRONMENT,
