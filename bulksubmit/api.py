@@ -1,6 +1,5 @@
 """The library's calls: stream(), resume(), submit() and submit_sync()."""
 
-import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import replace
@@ -17,12 +16,13 @@ from bulksubmit.core.taskspec import explain_id
 from bulksubmit.errors import JournalMismatch, SettingsError
 from bulksubmit.journal import Journal
 from bulksubmit.loop import loop_runs, run_async
+from bulksubmit.nothing import SPOOL, forget_if_nothing
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source
 from bulksubmit.producer.source import AnySource, Source
 from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.producer.spool import spool
-from bulksubmit.runs import SPOOL, Run, begin, find, new_run_id, run_folder
+from bulksubmit.runs import Run, begin, find, new_run_id, run_folder
 from bulksubmit.runs import resume as go_on
 from bulksubmit.service.auth import EntraToken, SharedKey, as_credential
 from bulksubmit.service.endpoint import parse_endpoint
@@ -107,7 +107,7 @@ async def stream(
             clock=anyio.current_time,
             plan=crew.plan if crew else None,
         )
-        opened.callback(_forget_if_nothing, work)
+        opened.callback(forget_if_nothing, work)
         async with _work(
             work,
             tasks,
@@ -119,14 +119,6 @@ async def stream(
             crew=crew,
         ) as outcomes:
             yield outcomes
-
-
-def _forget_if_nothing(work: Run) -> None:
-    """Remove the files of a run, by now closed, that there is no use in going on with."""
-    if work.journal.path and work.is_nothing:
-        # The journal first: a folder without one is no run, should we be killed here.
-        work.journal.path.unlink(missing_ok=True)
-        shutil.rmtree(work.folder, ignore_errors=True)
 
 
 @asynccontextmanager

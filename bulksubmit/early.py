@@ -19,7 +19,7 @@ QUESTIONS = [
 ENDS = (signal.SIGINT, signal.SIGTERM)
 
 # Commands that heed signals themselves once they are loaded, and have a report at any end.
-_HEEDING = re.compile(r"(submit|verify|runs resume)\b")
+_HEEDING = re.compile(r"(submit|verify|bench|runs resume)\b")
 
 
 class Early:

@@ -28,7 +28,6 @@ from bulksubmit.producer.source import Source
 from bulksubmit.producer.spec import SourceSpec, change_of, fingerprints
 from bulksubmit.record import FILE, Identity, Look, look
 
-SPOOL = "spool"  # The file in a run's folder that holds a copy of a pipe or an iterable.
 FIX_OF = "fix of "  # Begins the source's name of a run of ``verify --fix``.
 
 _NAME = re.compile(r"[0-9a-f-]+")
@@ -113,14 +112,6 @@ class Run:
     journal: Keeper
     resumed: bool = False
     note: str | None = None
-
-    @property
-    def is_nothing(self) -> bool:
-        """Nothing was read or sent, nor is a copy of the source kept: what for to go on with it."""
-        journal, counts = self.journal, self.journal.counts
-        begun = counts.total or counts.source_complete or journal.doubt_below or journal.held
-        kept = self.resumed or journal.path is None or (self.folder / SPOOL).exists()
-        return not (begun or kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from bulksubmit.errors import (
     SourceError,
 )
 from bulksubmit.intake import Intake, ways_on
+from bulksubmit.nothing import is_nothing
 from bulksubmit.observe.files import Files
 from bulksubmit.observe.milestones import Milestones
 from bulksubmit.observe.progress import Progress, progressed
@@ -457,7 +458,7 @@ class Submission:
         if self._ended:
             return self._ended
         counts = self._tally.counts
-        path = None if self._error and self.work.is_nothing else self._journal.path
+        path = None if self._error and is_nothing(self.work) else self._journal.path
         return self._tally.report(
             run_id=self.work.run_id,
             job_id=self._job_id,

@@ -82,6 +82,7 @@ async def flood(
     settings: Settings,
     output: Output,
     crew: "Crew | None" = None,
+    *,
     label: str | None = None,
 ) -> Report:
     """Run a submission to its end, whatever end that is.

@@ -159,9 +159,8 @@ class Reconciler:
     @property
     def sent_before(self) -> tuple[int, int]:
         """How many tasks were sent, and wait to be sent again; and how many are read back."""
-        again = self.unsettled - self.fresh - len(self._suspects)
-        again -= sum(len(attempt.tasks) for attempt in self._in_flight.values())
-        return again, len(self._suspects)
+        flying, read = sum(len(a.tasks) for a in self._in_flight.values()), len(self._suspects)
+        return self.unsettled - self.fresh - flying - read, read
 
     @property
     def in_doubt(self) -> int:
