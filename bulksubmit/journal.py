@@ -401,7 +401,8 @@ _INSERT_EXCEPTION = "INSERT OR REPLACE INTO exception VALUES (?, ?, ?, ?, ?, ?, 
 
 
 def _row(outcome: Outcome) -> tuple[object, ...]:
-    task = (outcome.ordinal, outcome.line, outcome.task_id)
+    # An ID that is none may be a URL, and signed.
+    task = (outcome.ordinal, outcome.line, redact(outcome.task_id))
     verdict = (outcome.verdict.value, outcome.attempts, outcome.in_doubt)
     # What the service says may quote a URL of the task, with its signature.
     error = (outcome.code, outcome.message and redact(outcome.message))

@@ -43,6 +43,7 @@ from bulksubmit.errors import (
 )
 from bulksubmit.intake import Intake, ways_on
 from bulksubmit.journal import Journal
+from bulksubmit.nothing import is_nothing
 from bulksubmit.observe.files import Files
 from bulksubmit.observe.progress import Progress, progressed
 from bulksubmit.observe.report import Report as Account
@@ -310,9 +311,8 @@ class Coordinator:
         rejected, settled = self._tally.counts.rejected, self._tally.counts.settled
         bound = self._settings.rejects_bound
         if newly and bound.exceeded(rejected=rejected, taken=self._taken, settled=settled):
-            what = f"{rejected:,} of {settled:,} settled tasks were rejected"
-            reason = f"{what}, more than max-rejects allows; the last one: {newly[-1].code}"
-            self.stop(NotConverged(reason))
+            why = bound.why(rejected=rejected, settled=settled)
+            self.stop(NotConverged(f"{why}; the last one: {newly[-1].code}"))
 
     # --- Beside the workers --------------------------------------------------------------------
 
@@ -336,7 +336,8 @@ class Coordinator:
             await anyio.sleep(COMMIT_S)
             now_s = anyio.current_time()
             if now_s >= ends_s and not self._stopping:
-                self.stop(NotConverged(f"{self._settings.max_duration_s:g} s are over"))
+                length_s = self._settings.max_duration_s
+                self.stop(NotConverged(f"max-duration of {length_s:g} s is over"))
             self._tell_if_alone(now_s)
             self._fleet.look()
             try:
@@ -448,13 +449,14 @@ class Coordinator:
         if self._ended:
             return self._ended
         counts = self._tally.counts
+        forgotten = self._error is not None and is_nothing(self.work)
         return self._tally.report(
             run_id=self.work.run_id,
             job_id=self._journal.identity.job_id,
             unsettled=counts.total - counts.settled - counts.abandoned,
             in_doubt=in_doubt(self._ledger.states, self._fleet),
             rejects_path=self._files.rejects_path,
-            journal_path=str(self._journal.path),
+            journal_path=None if forgotten else str(self._journal.path),
             error=self._error,
         )
 
