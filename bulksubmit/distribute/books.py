@@ -73,6 +73,8 @@ class Books:
 
     def blocks_of(self, number: int) -> Blocks:
         """What is settled of a shard, as its worker counts."""
+        if not self.ledger.states[number].counts.settled:  # All blocks would be looked at for it.
+            return []
         first = number << _BLOCKS_BITS
         found = self._journal.settled.blocks(first, first + (1 << _BLOCKS_BITS))
         return [(block - first, bits) for block, bits in found]
