@@ -248,7 +248,7 @@ class Journal:
         """
         db, began_s = self._db, self._clock()
         changed = self.settled.changed | self.existed.changed
-        blocks = [(n, self.settled.block(n), self.existed.block(n)) for n in changed]
+        blocks = [(n, self._bits(self.settled, n), self._bits(self.existed, n)) for n in changed]
         places = [astuple(place) for place in self._places]
         with translated(self.path), transaction(db):
             db.executemany("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?)", digested(blocks))
@@ -265,6 +265,12 @@ class Journal:
         self.wrote_s += self._committed_s - began_s
         for written in (self.settled.changed, self.existed.changed, self._exceptions, self._places):
             written.clear()
+
+    def _bits(self, ordinals: Bitmap, number: int) -> bytes | None:
+        bits = ordinals.block(number)
+        # Each shard ends in the middle of a block: of a hundred thousand tasks, a quarter of its
+        # bits would be of none. Older versions read whole blocks, and no sharded runs.
+        return bits.rstrip(b"\0") if bits and self.ledger else bits
 
     # --- Of a sharded run --------------------------------------------------------------------
 
