@@ -161,7 +161,7 @@ async def resume(
     with closing(open_source(source, checker)) as tasks:
         prover = as_credential(credential)
         crew = None
-        if executor is not None:
+        if executor is not None and run.state != "converged":
             crew = await to_thread.run_sync(_crew, executor, prover, tasks)
         work = go_on(str(found["run_id"]), tasks, clock=anyio.current_time)
         async with _work(

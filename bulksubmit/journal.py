@@ -22,7 +22,7 @@ above it was. A clean stop lowers it to what was really sent.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import astuple
 from pathlib import Path
@@ -246,6 +246,10 @@ class Journal:
         Raises:
             JournalError: if it cannot be written; the group stays open.
         """
+        self._commit(counts.attempts, counts.numbers)
+
+    def _commit(self, attempts: Mapping[int, int], run: Mapping[str, object]) -> None:
+        """Commit the open group, and values of the run's row."""
         db, began_s = self._db, self._clock()
         changed = self.settled.changed | self.existed.changed
         blocks = [(n, self._bits(self.settled, n), self._bits(self.existed, n)) for n in changed]
@@ -254,11 +258,11 @@ class Journal:
             db.executemany("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?)", digested(blocks))
             db.executemany(_INSERT_EXCEPTION, self._exceptions)
             db.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?, ?)", digested(places))
-            self.history.write(counts.attempts)
+            self.history.write(attempts)
             if self.ledger:
                 self.ledger.write(db)
-            _update_run(db, **counts.numbers)
-        self.history.committed(counts.attempts)
+            _update_run(db, **run)
+        self.history.committed(attempts)
         if self.ledger:
             self.ledger.committed()
         self._committed_s = self._clock()
@@ -274,8 +278,11 @@ class Journal:
 
     # --- Of a sharded run --------------------------------------------------------------------
 
-    def will_send_shard(self, number: int) -> None:
+    def will_send_shard(self, number: int, counts: Counts) -> None:
         """Before a shard is handed out: it is noted, on the disk, that it may have been sent.
+
+        The open group is committed along with it: a shard's row says how much of it is settled,
+        and must never be ahead of the bits.
 
         Raises:
             JournalError: if it cannot be; the shard must not be handed out then.
@@ -285,12 +292,9 @@ class Journal:
         self._sent_below = self.doubt_below = max(self.doubt_below, (number + 1) * ALL)
         with translated(self.path):
             self._db.execute("PRAGMA synchronous = FULL")
-            with transaction(self._db):
-                self.ledger.write(self._db)
-                _update_run(self._db, doubt_below=self.doubt_below)
+            self._commit(counts.attempts, counts.numbers | {"doubt_below": self.doubt_below})
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        self.ledger.committed()
 
     def number_lines(self, number: int, first_line: int, counts: Counts) -> None:
         """It is known now which line a shard begins at: its rejected tasks get theirs.

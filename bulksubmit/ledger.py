@@ -21,6 +21,9 @@ from bulksubmit.database import digest
 # A mark above all that a shard can hold: any of its items may have been sent.
 ALL = 1 << SHARD_BITS
 
+# All numbers of a run are the sum of its shards' but one, which holds if it does for each.
+SUMMED = tuple(name for name in Counts.NUMBERS if name != "source_complete")
+
 _SHARD = ("number", "file", "unit", "begin", "end", "bytes", "line")
 SCHEMA = (
     f"""CREATE TABLE shard (
@@ -179,6 +182,6 @@ def doubted(states: Sequence[ShardState], ordinal: int) -> bool:
     return place_of(ordinal) < states[number_of(ordinal)].doubt_below
 
 
-def summed(states: Iterable[ShardState]) -> Mapping[str, int]:
-    """The counters of all shards together."""
-    return {name: sum(getattr(s.counts, name) for s in states) for name in Counts.NUMBERS}
+def summed(states: Sequence[ShardState]) -> Mapping[str, int]:
+    """The counters of all shards together, of those that a run's are the sum of."""
+    return {name: sum([getattr(s.counts, name) for s in states]) for name in SUMMED}

@@ -11,11 +11,10 @@ from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.core.shard import SHARD_BITS, Unit, number_of
 from bulksubmit.distribute.messages import Blocks, Report
 from bulksubmit.journal import Journal
+from bulksubmit.ledger import SUMMED
 from bulksubmit.observe.files import Files
 
 _BLOCKS_BITS = SHARD_BITS - BLOCK.bit_length() + 1  # Of a bitmap, a shard.
-# Copied, not summed, from a worker's counts: the run has its own.
-_SUMMED = [name for name in Counts.NUMBERS if name != "source_complete"]
 
 
 def _ordinal_of(place: Place) -> int:
@@ -155,7 +154,7 @@ class Books:
 
     def _count(self, before: Counts, report: Report, number: int) -> None:
         counts = self.counts
-        for name in _SUMMED:
+        for name in SUMMED:
             more = report.counts[name] - getattr(before, name)
             setattr(counts, name, getattr(counts, name) + more)
         known = self._attempts.get(number, {})

@@ -231,7 +231,7 @@ class Coordinator:
         state = self._ledger.states[number]
         doubt_below = state.doubt_below
         try:
-            self._journal.will_send_shard(number)
+            self._journal.will_send_shard(number, self._tally.counts)
         except JournalError as error:
             self.stop(error)
             return None
