@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from contextlib import suppress
+from importlib.metadata import version
 
 import anyio
 
@@ -159,7 +160,7 @@ async def _run(call: Call, rate: float, room: anyio.Semaphore) -> None:
     async with room:
         with suppress(LinkLost):  # The coordinator was killed: that is measured, too.
             async with connected(call) as line:
-                await line.send(Hello(call.ticket, call.shard))
+                await line.send(Hello(call.ticket, call.shard, version("bulksubmit")))
                 orders = await line.receive()
                 print("begun", time.perf_counter(), flush=True)
                 if isinstance(orders, Orders):

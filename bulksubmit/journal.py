@@ -288,7 +288,15 @@ class Journal:
             JournalError: if it cannot be; the shard must not be handed out then.
         """
         assert self.ledger
-        self.ledger.changed(number).doubt_below = ALL
+        state = self.ledger.changed(number)
+        if gone := state.counts.abandoned:  # By a worker that was lost before its last word.
+            self.commit(counts)  # Their rows are there, then.
+            counts.abandoned -= gone
+            with translated(self.path), transaction(self._db):
+                self.ledger.take_back(self._db, number)
+                self.ledger.write(self._db)
+                _update_run(self._db, abandoned=counts.abandoned)
+        state.doubt_below = ALL
         self._sent_below = self.doubt_below = max(self.doubt_below, (number + 1) * ALL)
         with translated(self.path):
             self._db.execute("PRAGMA synchronous = FULL")

@@ -146,14 +146,21 @@ class Ledger:
 
     def resumed(self, db: sqlite3.Connection) -> None:
         """An earlier process's last words do not hold any more; within a transaction."""
-        for number, outcomes in self.waiting.items():
-            gone = [(o.ordinal,) for o in outcomes if o.verdict is Verdict.ABANDONED]
-            db.executemany("DELETE FROM waiting WHERE ordinal = ?", gone)
-            kept = [o for o in outcomes if o.verdict is not Verdict.ABANDONED]
-            self.waiting[number] = kept
         for state in self.states:
             if state.counts.abandoned:
-                self.changed(state.shard.number).counts.abandoned = 0
+                self.take_back(db, state.shard.number)
+
+    def take_back(self, db: sqlite3.Connection, number: int) -> None:
+        """What was given up of a shard is going to be tried again; within a transaction."""
+        base = number << SHARD_BITS
+        bounds = (Verdict.ABANDONED.value, base, base + ALL)
+        db.execute("DELETE FROM exception WHERE verdict = ? AND ordinal BETWEEN ? AND ?", bounds)
+        waiting = self.waiting.pop(number, [])
+        gone = [(o.ordinal,) for o in waiting if o.verdict is Verdict.ABANDONED]
+        db.executemany("DELETE FROM waiting WHERE ordinal = ?", gone)
+        if kept := [o for o in waiting if o.verdict is not Verdict.ABANDONED]:
+            self.waiting[number] = kept
+        self.changed(number).counts.abandoned = 0
 
     # --- Within a transaction of the journal ---------------------------------------------------
 
