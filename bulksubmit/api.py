@@ -164,7 +164,7 @@ async def resume(
     with closing(open_source(source, checker)) as tasks:
         prover = as_credential(credential)
         crew = None
-        if executor is not None:
+        if executor is not None and run.state != "converged":
             crew = await to_thread.run_sync(_crew, executor, prover)
         work = go_on(str(found["run_id"]), tasks, clock=asyncio.get_running_loop().time)
         async with _work(

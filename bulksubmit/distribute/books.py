@@ -12,11 +12,10 @@ from bulksubmit.core.shard import SHARD_BITS, Unit, number_of
 from bulksubmit.distribute.messages import Blocks, Report
 from bulksubmit.errors import BulkSubmitError
 from bulksubmit.journal import Journal
+from bulksubmit.ledger import SUMMED
 from bulksubmit.observe.files import Files
 
 _BLOCKS_BITS = SHARD_BITS - BLOCK.bit_length() + 1  # Of a bitmap, a shard.
-# Copied, not summed, from a worker's counts: the run has its own.
-_SUMMED = [name for name in Counts.NUMBERS if name != "source_complete"]
 # What has happened, whether or not it is known what became of the tasks.
 _SENT = ("total", "requests", "retried_requests", "throttled_requests", "bytes_sent")
 
@@ -76,6 +75,8 @@ class Books:
 
     def blocks_of(self, number: int) -> Blocks:
         """What is settled of a shard, as its worker counts."""
+        if not self.ledger.states[number].counts.settled:  # All blocks would be looked at for it.
+            return []
         first = number << _BLOCKS_BITS
         found = self._journal.settled.blocks(first, first + (1 << _BLOCKS_BITS))
         return [(block - first, bits) for block, bits in found]
@@ -160,7 +161,7 @@ class Books:
 
     def _count(self, before: Counts, report: Report, number: int) -> None:
         counts = self.counts
-        for name in _SUMMED:
+        for name in SUMMED:
             more = report.counts[name] - getattr(before, name)
             setattr(counts, name, getattr(counts, name) + more)
         known = self._attempts.get(number, {})

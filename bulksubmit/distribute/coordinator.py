@@ -29,8 +29,8 @@ from bulksubmit.distribute.crew import Crew
 from bulksubmit.distribute.dispatch import Dispatch
 from bulksubmit.distribute.failures import error_of
 from bulksubmit.distribute.fleet import Fleet
-from bulksubmit.distribute.hall import Hall, tell
-from bulksubmit.distribute.messages import Budget, Failure, Orders, Report, Settled, Stop
+from bulksubmit.distribute.hall import Hall
+from bulksubmit.distribute.messages import Failure, Orders, Report, Settled, Stop
 from bulksubmit.distribute.numbering import counted_up_to, further
 from bulksubmit.distribute.roster import Roster
 from bulksubmit.distribute.standing import in_doubt, left_alone, sizes
@@ -233,7 +233,7 @@ class Coordinator:
         state = self._ledger.states[number]
         doubt_below = state.doubt_below
         try:
-            self._journal.will_send_shard(number)
+            self._journal.will_send_shard(number, self._tally.counts)
         except JournalError as error:
             self.stop(error)
             return None
@@ -323,9 +323,7 @@ class Coordinator:
             if self._stopping:
                 await self._hall.tell(Stop(self._at_once))
                 continue
-            for number, share in self._divided().items():
-                if seat := self._hall.seats.get(number):
-                    await tell(seat, Budget(share))
+            await self._hall.share_out(self._divided())
 
     async def _keep_time(self) -> None:
         """Commit, tell how far it is, stop when time is over."""
