@@ -33,9 +33,6 @@ def parse_endpoint(endpoint: str) -> str:
         raise SettingsError(f"the endpoint {text!r} goes on after the host; {_EXAMPLE}")
     if not _HOST.fullmatch(host):
         raise SettingsError(f"the endpoint {text!r} names no host; {_EXAMPLE}")
-    if "." not in host and ":" not in host and port is None and not is_loopback(host):
-        # With a port it may be a host of one's own network, such as a container.
-        raise SettingsError(f"the endpoint {text!r} is no full host name; {_EXAMPLE}")
     if parts.scheme not in ("https", "http"):
         raise SettingsError(f"the endpoint {text!r} is not an https:// URL; {_EXAMPLE}")
     if parts.scheme == "http" and not is_loopback(host):
@@ -43,6 +40,9 @@ def parse_endpoint(endpoint: str) -> str:
             f"the endpoint {text!r} would send credentials in the clear: "
             "use https://, http:// is for this machine only"
         )
+    if "." not in host and ":" not in host and port is None and not is_loopback(host):
+        # With a port it may be a host of one's own network, such as a container.
+        raise SettingsError(f"the endpoint {text!r} is no full host name; {_EXAMPLE}")
     netloc = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{netloc}" + (f":{port}" if port is not None else "")
 
