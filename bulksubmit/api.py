@@ -96,7 +96,8 @@ async def stream(
             copied = replace(asked, files=(copy,))
             tasks = opened.enter_context(closing(open_source(copied, checker)))
         if executor is not None:
-            crew = await to_thread.run_sync(_crew, executor, prover, tasks)
+            _check_shareable(tasks)
+            crew = await to_thread.run_sync(_crew, executor, prover)
         work = begin(
             tasks,
             run_id=run_id,
@@ -162,7 +163,7 @@ async def resume(
         prover = as_credential(credential)
         crew = None
         if executor is not None:
-            crew = await to_thread.run_sync(_crew, executor, prover, tasks)
+            crew = await to_thread.run_sync(_crew, executor, prover)
         work = go_on(str(found["run_id"]), tasks, clock=anyio.current_time)
         async with _work(
             work,
@@ -238,14 +239,21 @@ async def _work(
             yield outcomes
 
 
-def _crew(executor: "AnyExecutor", credential: SharedKey | EntraToken, source: Source) -> "Crew":
-    """Who does the work, of a source that others can open too."""
+def _crew(executor: "AnyExecutor", credential: SharedKey | EntraToken) -> "Crew":
     from bulksubmit.distribute.crew import crew_of  # noqa: PLC0415 - for few
 
+    return crew_of(executor, credential)
+
+
+def _check_shareable(source: Source) -> None:
+    """See whether others can open a source, too.
+
+    Raises:
+        SettingsError: if not.
+    """
     if source.spec is None:
         reason = "cannot be read by several workers: give a file, or keep a copy by spool (--spool)"
         raise SettingsError(f"{source.name} {reason}")
-    return crew_of(executor, credential)
 
 
 def _sharded(work: Run, crew: "Crew | None") -> Journal | None:

@@ -194,6 +194,14 @@ async def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> No
     assert report.added + report.existed_own == 6000
     assert report.requests == account.adds
 
+    path.unlink()  # Of a run that has converged nothing is read, whoever is to share it.
+    async with (
+        threads(2) as crew,
+        resume(stopped.report.run_id, credential=make_credential(), executor=crew) as outcomes,
+    ):
+        await outcomes.drain()
+    assert (outcomes.report.exit_code, outcomes.report.requests) == (0, report.requests)
+
 
 async def test_too_many_rejects_stop_all(tmp_path: Path) -> None:
     lines = make_tasks(3000)

@@ -195,7 +195,7 @@ def check_asked(story: Story) -> None:
         assert "--resume" in life.stderr
         assert "--new-run" in life.stderr
     said, report = json.loads(shown.stdout), json.loads(story.lives[-1].stdout)
-    assert shown.exit_code == story.lives[-1].exit_code
+    assert shown.exit_code == story.lives[-1].exit_code, shown.stderr
     for name in ("total", "added", "existed", "requests", "bytes_sent", "run_id"):
         assert said[name] == report[name]
     assert not any(life.rows for life in story.asked)
