@@ -133,8 +133,8 @@ def _sharded_run(
     endpoint: str, record: Path, *, seed: int, tasks: int, of: Cluster | None
 ) -> ShardedFigures:
     with tempfile.TemporaryDirectory() as name:
-        killer = ShardedKiller(endpoint, Path(name), seed=seed, tasks=tasks, cluster=of)
-        killer.tell(life_s=2.5, interrupts_max=8)
+        killer = ShardedKiller(endpoint, record, Path(name), seed=seed, tasks=tasks, cluster=of)
+        killer.tell(life_s=1.5, interrupts_max=8)
         return audit_sharded(killer.story, record)
 
 

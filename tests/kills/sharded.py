@@ -35,6 +35,7 @@ ORPHANS_END_S = 10.0  # After their coordinator's death; a busy machine takes a 
 
 _SHARD_BITS = 40
 _STOPPED = 5  # A shard was given up, or the scheduler was lost.
+_WHILE_IT_SENDS = 0.8  # The share of kills that wait for a request.
 _BEGUN_S = 15.0  # For a process to have workers.
 
 Victim: TypeAlias = Literal["worker", "nanny", "scheduler", "coordinator"]
@@ -82,19 +83,27 @@ class ShardedKiller(Killer):
     _planted = (0.0, 0.001, 0.01)
 
     def __init__(
-        self, endpoint: str, folder: Path, *, seed: int, tasks: int, cluster: Cluster | None
+        self,
+        endpoint: str,
+        record: Path,
+        folder: Path,
+        *,
+        seed: int,
+        tasks: int,
+        cluster: Cluster | None,
     ) -> None:
         """Begin one.
 
         Args:
             endpoint: The service's.
+            record: What the service is sent goes there.
             folder: An empty one, for the source and the run's files.
             seed: Of all that is drawn here.
             tasks: In the source.
             cluster: Whose workers do it; None for processes of the coordinator.
         """
         super().__init__(endpoint, folder, seed=seed, tasks=tasks)
-        self._cluster = cluster
+        self._cluster, self._record = cluster, record
         plain = self._story
         self.story = ShardedStory(plain.job_id, plain.tasks, plain.ordinals, plain.on_exists)
         self.story.same, self.story.other = plain.same, plain.other
@@ -149,6 +158,8 @@ class ShardedKiller(Killer):
         """Kill one after the other, until the coordinator ends."""
         draw = self._random
         while self._left_to_kill > 0:
+            if draw.random() < _WHILE_IT_SENDS:
+                self._await_request(process)
             try:
                 process.wait(draw.uniform(0.0, self._pause_s))
             except subprocess.TimeoutExpired:
@@ -171,6 +182,12 @@ class ShardedKiller(Killer):
         weights = _OF_CLUSTER if self._cluster else _LOCAL
         (victim,) = self._random.choices([*weights], [*weights.values()])
         return victim
+
+    def _await_request(self, process: "subprocess.Popen[bytes]") -> None:
+        """Wait until something is sent, as long as the coordinator runs."""
+        size = self._record.stat().st_size
+        while process.poll() is None and self._record.stat().st_size == size:
+            time.sleep(0.01)
 
     def _find(self, victim: Victim, process: "subprocess.Popen[bytes]") -> int | None:
         """One that runs; waited for, as long as the coordinator runs."""

@@ -248,7 +248,7 @@ def _look_how_long(story: ShardedStory, turns: list[_Turn], figures: ShardedFigu
                 again_s = _again_s(kill, turns, ended_s)
                 figures.worker_again_s += [again_s - kill.at_s] if again_s else []
             case "coordinator":
-                later = [turn.begun_s for turn in turns if turn.life > kill.life]
+                later = [turn.begun_s for turn in turns if turn.life == kill.life + 1]
                 figures.coordinator_again_s += [min(later) - kill.at_s] if later else []
             case "scheduler":
                 figures.scheduler_end_s.append(ended_s - kill.at_s)
