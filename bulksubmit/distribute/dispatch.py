@@ -65,8 +65,10 @@ class Dispatch:
         def done(future: "Future[None]") -> None:
             loop.call_soon_threadsafe(self._done, future)
 
-        while not self._roster.over:
+        while True:
             self._take_back()
+            if self._roster.over:  # Maybe by what was just taken back: nothing more will come.
+                break
             while not self._stopped and (number := self._roster.hand_out(self._window)) is not None:
                 if self._before:
                     await self._before(number)

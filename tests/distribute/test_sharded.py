@@ -4,6 +4,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import anyio
 import pytest
 
 from bulksubmit import SettingsError, SourceError, Verdict, resume, submit
@@ -171,6 +172,23 @@ async def test_a_shard_that_ends_each_worker_is_named_and_the_rest_is_done(tmp_p
         account.assert_holds(tasks)
     assert outcomes.report.total == 3000
     assert outcomes.report.added == 3000
+
+
+async def test_a_run_ends_if_every_worker_is_lost(tmp_path: Path) -> None:
+    """
+    Nobody is left who could say anything once the last shard is given up.
+    """
+    path = write_lines(tmp_path / "tasks.jsonl", make_tasks(1000))
+    executor = Unlucky(2, loses=lambda _: True)
+    async with listening(make_service()) as account:
+        crew = Crew(executor, 2, shard_bytes=SHARD, make_credential=make_credential)
+        with anyio.fail_after(20):
+            ended = await flood(account, path, crew)
+
+    assert isinstance(ended.error, NotConverged)
+    assert "3 shards ended worker after worker" in str(ended.error)
+    assert ended.report.exit_code == 5
+    assert executor.lost == 9
 
 
 async def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
