@@ -11,7 +11,7 @@ from bulksubmit import SettingsError, SourceError, Verdict, resume, submit
 from bulksubmit.core.events import RequestEnded
 from bulksubmit.distribute.crew import Crew
 from bulksubmit.emulator.faults import Faults
-from bulksubmit.errors import NotConverged, ServiceRefused
+from bulksubmit.errors import NotConverged, OutputError, ServiceRefused
 from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.settings import RejectsBound, Settings
 from tests.distribute.crews import Unlucky, flood, make_credential, threads
@@ -232,6 +232,23 @@ async def test_too_many_rejects_stop_all(tmp_path: Path) -> None:
 
     assert isinstance(ended.error, NotConverged)
     assert "max-rejects" in str(ended.error)
+
+
+async def test_what_cannot_be_written_down_was_sent_all_the_same(tmp_path: Path) -> None:
+    """
+    The disk with the results is full: the account does not say that nothing was sent.
+    """
+    path = write_lines(tmp_path / "tasks.jsonl", make_tasks(1000))
+    settings = Settings(results_path=Path("/dev/full"))
+    async with listening(make_service()) as account, threads(2, shard_bytes=SHARD) as crew:
+        ended = await flood(account, path, crew, settings)
+
+        assert isinstance(ended.error, OutputError)
+        report, held = ended.report, len(list(account.job.bodies()))
+    assert report.exit_code == 5
+    assert held > 0
+    assert report.requests > 0
+    assert 0 < report.unsettled == report.in_doubt == report.total
 
 
 async def test_a_sweep_is_shared_too() -> None:

@@ -36,7 +36,7 @@ ORPHANS_END_S = 10.0  # After their coordinator's death; a busy machine takes a 
 _SHARD_BITS = 40
 _STOPPED = 5  # A shard was given up, or the scheduler was lost.
 _WHILE_IT_SENDS = 0.8  # The share of kills that wait for a request.
-_BEGUN_S = 15.0  # For a process to have workers.
+_BEGUN_S = 30.0  # For a process to have workers, and for these to send something.
 
 Victim: TypeAlias = Literal["worker", "nanny", "scheduler", "coordinator"]
 
@@ -176,6 +176,8 @@ class ShardedKiller(Killer):
                 return [signal.SIGKILL]
             if (pid := self._find(victim, process)) is not None:
                 self._note(victim, kill(pid))
+                if victim == "nanny" and self._cluster:
+                    self._cluster.mend()
         return []
 
     def _draw_victim(self) -> Victim:
@@ -185,8 +187,9 @@ class ShardedKiller(Killer):
 
     def _await_request(self, process: "subprocess.Popen[bytes]") -> None:
         """Wait until something is sent, as long as the coordinator runs."""
-        size = self._record.stat().st_size
+        size, until_s = self._record.stat().st_size, time.monotonic() + _BEGUN_S
         while process.poll() is None and self._record.stat().st_size == size:
+            assert time.monotonic() < until_s, "nothing is sent"
             time.sleep(0.01)
 
     def _find(self, victim: Victim, process: "subprocess.Popen[bytes]") -> int | None:
