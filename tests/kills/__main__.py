@@ -5,15 +5,16 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from random import SystemRandom
 from statistics import mean, median
 
 from tests.kills.audit import Figures, audit
-from tests.kills.processes import Cluster, cluster
+from tests.kills.processes import cluster
 from tests.kills.run import Killer, service
-from tests.kills.sharded import WORKERS, ShardedKiller
+from tests.kills.sharded import WORKERS, ShardedKiller, Victim
 from tests.kills.sharded_audit import ShardedFigures, audit_sharded
 
 
@@ -89,7 +90,14 @@ def _run(
 
 
 def kill_sharded_runs(
-    *, seed: int, kills: int, tasks: int, runs_max: int | None = None, dask: bool | None = None
+    *,
+    seed: int,
+    kills: int,
+    tasks: int,
+    runs_max: int | None = None,
+    dask: bool | None = None,
+    victims: Sequence[Victim] = (),
+    pause_s: float = 1.5,
 ) -> ShardedFigures:
     """Run after run of several workers, each with a seed one higher.
 
@@ -99,6 +107,8 @@ def kill_sharded_runs(
         tasks: In each source.
         runs_max: Stop after so many in any case.
         dask: Whether the workers are those of a Dask cluster; None to take turns.
+        victims: Who is killed in each run; none to draw it.
+        pause_s: Between two kills, at most.
 
     Raises:
         AssertionError: as kill_runs().
@@ -112,9 +122,16 @@ def kill_sharded_runs(
             number = seed + figures.runs
             by_dask = dask if dask is not None else number % 2 == 1
             try:
-                one = _sharded_run(
-                    endpoint, record, seed=number, tasks=tasks, of=of_dask if by_dask else None
-                )
+                with tempfile.TemporaryDirectory() as name:
+                    killer = ShardedKiller(
+                        *(endpoint, record, Path(name)),
+                        seed=number,
+                        tasks=tasks,
+                        cluster=of_dask if by_dask else None,
+                        victims=victims,
+                    )
+                    killer.tell(life_s=pause_s, interrupts_max=8)
+                    one = audit_sharded(killer.story, record)
             except Exception as error:
                 executor = "dask" if by_dask else "local"
                 command = f"--sharded {executor} --seed {number} --runs 1 --tasks {tasks}"
@@ -127,15 +144,6 @@ def kill_sharded_runs(
                 flush=True,
             )
     return figures
-
-
-def _sharded_run(
-    endpoint: str, record: Path, *, seed: int, tasks: int, of: Cluster | None
-) -> ShardedFigures:
-    with tempfile.TemporaryDirectory() as name:
-        killer = ShardedKiller(endpoint, record, Path(name), seed=seed, tasks=tasks, cluster=of)
-        killer.tell(life_s=1.5, interrupts_max=8)
-        return audit_sharded(killer.story, record)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from tests.kills.service import KEY
 
 _READY_S = 40.0  # For a cluster; a worker takes 2 s, unless the machine is busy.
+_RESTART_S = 3.0  # For a nanny to have a worker again.
 _LOOK_S = 0.05
 
 
@@ -36,7 +37,10 @@ class Running:
 def running() -> dict[int, Running]:
     """All that run now, by their numbers; those that have ended and wait for a parent do not."""
     listed = subprocess.run(
-        ["ps", "-A", "-o", "pid=,ppid=,stat=,args="], stdout=subprocess.PIPE, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="],  # Whole lines, however wide.
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     )
     found = {}
     for line in listed.stdout.splitlines():
@@ -109,7 +113,14 @@ class Cluster:
             told.unlink(missing_ok=True)
             self._scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", str(told))
             self.address = self._address(told)
-        self._nannies = [each for each in self._nannies if each.poll() is None]
+        for each in [*self._nannies]:
+            # One whose worker was killed while it started may live on without any.
+            if not self._has_worker(each):
+                below = [one.pid for one in children(each.pid)]
+                each.kill()
+                each.wait()
+                wait_gone(below, patience_s=_READY_S)
+                self._nannies.remove(each)
         while len(self._nannies) < self._workers:
             nanny = self._start(
                 *("worker", self.address, "--nanny", "--nthreads", "1", "--memory-limit", "0"),
@@ -171,6 +182,15 @@ class Cluster:
                 return str(json.loads(told.read_text("utf-8"))["address"])
             assert time.monotonic() < until_s, "the scheduler does not start"
             time.sleep(_LOOK_S)
+
+    def _has_worker(self, nanny: "subprocess.Popen[bytes]") -> bool:
+        """Whether it has one, or starts one within a moment."""
+        until_s = time.monotonic() + _RESTART_S
+        while nanny.poll() is None and time.monotonic() < until_s:
+            if workers_of(nanny.pid):
+                return True
+            time.sleep(_LOOK_S)
+        return False
 
     def _await_workers(self) -> None:
         from distributed import Client  # noqa: PLC0415 - 0.7 s, and only some runs need it

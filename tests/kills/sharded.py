@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import time
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
@@ -36,6 +37,7 @@ ORPHANS_END_S = 10.0  # After their coordinator's death; a busy machine takes a 
 _SHARD_BITS = 40
 _STOPPED = 5  # A shard was given up, or the scheduler was lost.
 _WHILE_IT_SENDS = 0.8  # The share of kills that wait for a request.
+_STOPS = 0.15  # The share of coordinators that are only told to stop.
 _BEGUN_S = 30.0  # For a process to have workers, and for these to send something.
 
 Victim: TypeAlias = Literal["worker", "nanny", "scheduler", "coordinator"]
@@ -91,6 +93,7 @@ class ShardedKiller(Killer):
         seed: int,
         tasks: int,
         cluster: Cluster | None,
+        victims: Sequence[Victim] = (),
     ) -> None:
         """Begin one.
 
@@ -101,6 +104,8 @@ class ShardedKiller(Killer):
             seed: Of all that is drawn here.
             tasks: In the source.
             cluster: Whose workers do it; None for processes of the coordinator.
+            victims: Who is killed, one after the other, while something is sent; none to draw
+                who, and how many, and when.
         """
         super().__init__(endpoint, folder, seed=seed, tasks=tasks)
         self._cluster, self._record = cluster, record
@@ -112,14 +117,15 @@ class ShardedKiller(Killer):
         lines = self._source.read_bytes().split(b"\n")
         begins = accumulate((len(line) + 1 for line in lines), initial=0)
         self._begins = [at for at, line in zip(begins, lines, strict=False) if line]
-        self._left_to_kill = 0
+        self._victims, self._left_to_kill = victims, 0
 
     def tell(self, *, life_s: float, interrupts_max: int) -> Story:
         """See Killer; a worker is struck when it has had ``life_s`` at the most."""
         story, draw = self.story, self._random
         rest.create_job(self._endpoint, story.job_id, [*story.same.values(), *story.other.values()])
         self._pause_s = life_s
-        self._left_to_kill = draw.randint(min(4, interrupts_max), interrupts_max)
+        drawn = draw.randint(min(4, interrupts_max), interrupts_max)
+        self._left_to_kill = len(self._victims) or drawn
         while True:
             if self._cluster:
                 self._cluster.mend()
@@ -158,7 +164,7 @@ class ShardedKiller(Killer):
         """Kill one after the other, until the coordinator ends."""
         draw = self._random
         while self._left_to_kill > 0:
-            if draw.random() < _WHILE_IT_SENDS:
+            if self._victims or draw.random() < _WHILE_IT_SENDS:
                 self._await_request(process)
             try:
                 process.wait(draw.uniform(0.0, self._pause_s))
@@ -167,7 +173,7 @@ class ShardedKiller(Killer):
             else:
                 return []
             victim = self._draw_victim()
-            if victim == "coordinator" and draw.random() < 0.15:
+            if victim == "coordinator" and not self._victims and draw.random() < _STOPS:
                 number = draw.choice(SIGNALS)
                 process.send_signal(number)
                 return [number]
@@ -181,6 +187,8 @@ class ShardedKiller(Killer):
         return []
 
     def _draw_victim(self) -> Victim:
+        if self._victims:
+            return self._victims[len(self.story.kills)]
         weights = _OF_CLUSTER if self._cluster else _LOCAL
         (victim,) = self._random.choices([*weights], [*weights.values()])
         return victim
