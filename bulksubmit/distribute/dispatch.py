@@ -95,9 +95,10 @@ class Dispatch:
         self.changed.set()
 
     def forget(self, number: int, why: str) -> None:
-        """Wait no longer for what the executor says of a shard."""
+        """Wait no longer for what the executor says of a shard, whose worker hangs."""
         for future in [each for each, its in self._futures.items() if its == number]:
             del self._futures[future]
+            self._crew.give_up(future)  # Or it would keep a place that others need.
         self._returned.append((number, why))
         self.changed.set()
 
