@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bulksubmit.core.account import Counts, Place
@@ -31,16 +31,33 @@ LINE = 10  # Bytes.
 
 # Of each shard: its file, how many items it has, and how many blank lines are before them.
 PLANS = st.lists(
-    st.tuples(st.integers(0, 1), st.integers(0, 6), st.integers(0, 2)), min_size=1, max_size=5
+    st.tuples(st.sampled_from([0, 0, 0, 1]), st.integers(0, 6), st.integers(0, 2)),
+    min_size=2,
+    max_size=5,
 )
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(["begin", "settle", "settle", "report", "lose", "commit", "crash"]),
+        st.sampled_from(
+            ["begin"] * 2 + ["settle"] * 5 + ["report"] * 3 + ["lose", "commit", "crash"]
+        ),
         st.integers(0, 4),
         st.sampled_from([*Verdict]),
     ),
     max_size=40,
 )
+
+
+TWO_SHARDS = [(0, 4, 1), (0, 4, 1)]
+# A worker gives up what is left, says so, and is lost before its last word.
+GIVEN_UP_AND_LOST = [
+    ("begin", 1, Verdict.ADDED),
+    ("settle", 1, Verdict.REJECTED),
+    ("settle", 1, Verdict.ABANDONED),
+    ("lose", 1, Verdict.ADDED),
+    ("begin", 1, Verdict.ADDED),
+    ("settle", 1, Verdict.EXISTED),
+    ("report", 1, Verdict.ADDED),
+]
 
 
 @dataclass
@@ -234,11 +251,12 @@ class World:
                 self.crash()
                 assert self.said() == said(before, abandoned=0)
 
-    def finish(self) -> None:
-        """A resume does what is left; each item is added, or has its end already."""
+    def finish(self, *, backwards: bool) -> None:
+        """A resume does what is left: all at once, but one ends after the other."""
         self.crash()
-        for number in range(len(self.plan.shards)):
-            if worker := self.begin(number):
+        begun = [self.begin(number) for number in range(len(self.plan.shards))]
+        for worker in begun[::-1] if backwards else begun:
+            if worker:
                 for place in worker.left:
                     worker.settle(place, Verdict.REJECTED if place % 2 else Verdict.ADDED)
                 self.take_in(worker, worker.report())
@@ -282,7 +300,11 @@ def committed_in(folder: Path) -> Look:
         return look(db, folder / FILE)
 
 
-def live(drawn: list[tuple[int, int, int]], steps: list[tuple[str, int, Verdict]]) -> None:
+def live(
+    drawn: list[tuple[int, int, int]],
+    steps: list[tuple[str, int, Verdict]],
+    backwards: bool,  # noqa: FBT001 - drawn
+) -> None:
     """A run of many misfortunes, which is looked at all the time, and ends well."""
     plan = Plan(drawn)
     with TemporaryDirectory() as name:
@@ -291,7 +313,7 @@ def live(drawn: list[tuple[int, int, int]], steps: list[tuple[str, int, Verdict]
             for step in steps:
                 world.step(*step)
                 world.check()
-            world.finish()
+            world.finish(backwards=backwards)
         finally:
             world.close()
         found = committed_in(world.folder)
@@ -317,26 +339,32 @@ def live(drawn: list[tuple[int, int, int]], steps: list[tuple[str, int, Verdict]
             assert told == (FILES[shard.file], line)
 
 
-@settings(max_examples=15, deadline=None)  # Each begins a journal, and looks at it at each step.
-@given(PLANS, STEPS)
+@settings(max_examples=5, deadline=None)  # Each begins a journal, and looks at it at each step.
+@example(TWO_SHARDS, GIVEN_UP_AND_LOST, False)  # noqa: FBT003 - as drawn
+@example(TWO_SHARDS, GIVEN_UP_AND_LOST, True)  # noqa: FBT003 - as drawn
+@given(PLANS, STEPS, st.booleans())
 def test_accounts_add_up_whatever_happens(
-    drawn: list[tuple[int, int, int]], steps: list[tuple[str, int, Verdict]]
+    drawn: list[tuple[int, int, int]],
+    steps: list[tuple[str, int, Verdict]],
+    backwards: bool,  # noqa: FBT001 - drawn
 ) -> None:
     """
     After each report the run is the sum of its shards, and its bits are as many as are counted; in
     the file, too, whenever the coordinator is killed. Reports of workers that were replaced change
     nothing. In the end each item is settled once, and each rejected one has its line.
     """
-    live(drawn, steps)
+    live(drawn, steps, backwards)
 
 
 @pytest.mark.thorough
 @settings(max_examples=150, deadline=None)
-@given(PLANS, STEPS)
+@given(PLANS, STEPS, st.booleans())
 def test_accounts_add_up_at_length(
-    drawn: list[tuple[int, int, int]], steps: list[tuple[str, int, Verdict]]
+    drawn: list[tuple[int, int, int]],
+    steps: list[tuple[str, int, Verdict]],
+    backwards: bool,  # noqa: FBT001 - drawn
 ) -> None:
     """
     The same, with more.
     """
-    live(drawn, steps)
+    live(drawn, steps, backwards)
