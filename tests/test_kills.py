@@ -37,11 +37,12 @@ def test_workers_and_their_coordinator_are_killed() -> None:
 
 
 @THOROUGH
+@pytest.mark.timeout(300)  # A cluster takes its time to start, and again after each kill.
 @pytest.mark.parametrize("dask", [False, True])
 def test_all_parts_of_a_sharded_run_are_killed_again_and_again(*, dask: bool) -> None:
     """
     The same, whenever and however often, also of a Dask cluster with its nannies and scheduler.
     """
-    seen = kill_sharded_runs(seed=1, kills=5, tasks=8_000, dask=dask, pause_s=0.8)
+    seen = kill_sharded_runs(seed=1, kills=4, tasks=6_000, dask=dask, pause_s=0.8)
 
-    assert seen.killed >= 5
+    assert seen.killed >= 4

@@ -248,7 +248,8 @@ async def test_what_cannot_be_written_down_was_sent_all_the_same(tmp_path: Path)
     assert report.exit_code == 5
     assert held > 0
     assert report.requests > 0
-    assert 0 < report.unsettled == report.in_doubt == report.total
+    # A worker that was stopped in time has sent nothing of what it has read.
+    assert 0 < report.in_doubt <= report.unsettled == report.total
 
 
 async def test_a_sweep_is_shared_too() -> None:

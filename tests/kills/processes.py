@@ -15,7 +15,6 @@ from pathlib import Path
 from tests.kills.service import KEY
 
 _READY_S = 40.0  # For a cluster; a worker takes 2 s, unless the machine is busy.
-_RESTART_S = 3.0  # For a nanny to have a worker again.
 _LOOK_S = 0.05
 
 
@@ -113,21 +112,21 @@ class Cluster:
             told.unlink(missing_ok=True)
             self._scheduler = self._start("scheduler", "--port", "0", "--scheduler-file", str(told))
             self.address = self._address(told)
-        for each in [*self._nannies]:
-            # One whose worker was killed while it started may live on without any.
-            if not self._has_worker(each):
-                below = [one.pid for one in children(each.pid)]
-                each.kill()
-                each.wait()
-                wait_gone(below, patience_s=_READY_S)
-                self._nannies.remove(each)
+        self._mend_nannies()
+        while not self._have_workers():
+            # A nanny whose worker was killed while it started may wait for it without end.
+            self._end(self._nannies)
+            self._nannies = []
+            self._mend_nannies()
+
+    def _mend_nannies(self) -> None:
+        self._nannies = [each for each in self._nannies if each.poll() is None]
         while len(self._nannies) < self._workers:
             nanny = self._start(
                 *("worker", self.address, "--nanny", "--nthreads", "1", "--memory-limit", "0"),
                 *("--death-timeout", "60", "--local-directory", str(self._folder)),
             )
             self._nannies.append(nanny)
-        self._await_workers()
 
     @property
     def scheduler(self) -> int:
@@ -147,13 +146,15 @@ class Cluster:
 
     def close(self) -> None:
         """End all of it."""
-        parts = [*self._nannies, *([self._scheduler] if self._scheduler else [])]
+        self._end([*self._nannies, *([self._scheduler] if self._scheduler else [])])
+        self._nannies, self._scheduler = [], None
+
+    def _end(self, parts: "list[subprocess.Popen[bytes]]") -> None:
         below = [each.pid for part in parts for each in children(part.pid)]
         for part in parts:
             part.kill()
             part.wait()
-        wait_gone(below, patience_s=30.0)
-        self._nannies, self._scheduler = [], None
+        wait_gone(below, patience_s=_READY_S)
 
     def _start(self, *arguments: str) -> "subprocess.Popen[bytes]":
         what, *rest = arguments
@@ -183,20 +184,16 @@ class Cluster:
             assert time.monotonic() < until_s, "the scheduler does not start"
             time.sleep(_LOOK_S)
 
-    def _has_worker(self, nanny: "subprocess.Popen[bytes]") -> bool:
-        """Whether it has one, or starts one within a moment."""
-        until_s = time.monotonic() + _RESTART_S
-        while nanny.poll() is None and time.monotonic() < until_s:
-            if workers_of(nanny.pid):
-                return True
-            time.sleep(_LOOK_S)
-        return False
-
-    def _await_workers(self) -> None:
+    def _have_workers(self) -> bool:
+        """Whether all have come, within a while."""
         from distributed import Client  # noqa: PLC0415 - 0.7 s, and only some runs need it
 
         with Client(self.address, timeout=_READY_S, set_as_default=False) as client:  # type: ignore[no-untyped-call] # Dask's.
-            client.wait_for_workers(self._workers, timeout=_READY_S)
+            try:
+                client.wait_for_workers(self._workers, timeout=_READY_S / 2)
+            except TimeoutError:
+                return False
+        return True
 
 
 @contextmanager
