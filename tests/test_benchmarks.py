@@ -471,19 +471,3 @@ def test_progress_ends_with_a_table(tmp_path: Path) -> None:
     rows = table_rows(printed)
     assert [row[0] for row in rows] == ["latency", "0 ms", "50 ms"]
     assert all(float(row[-1].removesuffix(" %")) >= 0 for row in rows[1:])
-
-
-@pytest.mark.thorough
-def test_shards_are_measured(tmp_path: Path) -> None:
-    """
-    A coordinator by itself, killed and resumed, and whole runs of one process and of two, each of
-    which has added every task.
-    """
-    sizes = ("--plan", "60000", "--shards", "6", "--simulated", "2", "--rate", "20000")
-    runs = ("--tasks", "3000", "--rounds", "1", "--way", "one process", "processes")
-    printed = benchmark("shards", *sizes, *runs, "--folder", str(tmp_path))
-
-    assert printed.count("60,000 tasks in ") == 2
-    assert printed.count("CPU a task, µs: ") == 2
-    assert "half done, killed, resumed: to the first orders" in printed
-    assert [row[0] for row in table_rows(printed)[1:]] == ["one process", "processes"]
