@@ -127,7 +127,8 @@ def _print_bars(name: str, took: dict[str, Any], plan: int) -> None:
     print(f"{name}: {settled:,} tasks in {elapsed_s:.0f} s, {settled / elapsed_s:,.0f} tasks/s")
     cpu_us = took["cpu_s"] / settled * 1e6
     print(f"  CPU a task, µs: {cpu_us:.3f}, at most 1: {'met' if cpu_us <= 1 else 'NOT MET'}")
-    print(f"  of it for progress, 5 times a second: {took['frames_cpu_s'] / took['cpu_s']:.1%}")
+    shown = took["frames_cpu_s"] / took["cpu_s"]
+    print(f"  of it for showing progress, 4 times a second: {shown:.1%}")
     print("  " + bar("peak RSS, MB", took["rss_bytes"] / MB, 128), flush=True)
 
 

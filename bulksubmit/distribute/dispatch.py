@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 WINDOW_PER_WORKER = 2  # So that no worker waits for its next shard.
-LAST_REASON_S = 2.0  # For the executor to say what became of a worker.
+LAST_REASON_S = 2.0  # For the executor to say what became of the last workers.
 
 
 class Dispatch:
@@ -82,8 +82,10 @@ class Dispatch:
             if self._stopped and not self._hall.seats:
                 return
             await self.changed.wait()
+        # All have said their last word, but may still be on their way out of the call: a Dask
+        # cluster that is closed now would complain of each. Of poisoned ones the reason is wanted.
         with anyio.move_on_after(LAST_REASON_S):
-            while self._futures and self._roster.poisoned:
+            while self._futures:
                 await self.changed.wait()
         self._take_back()
 

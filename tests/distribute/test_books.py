@@ -58,6 +58,14 @@ GIVEN_UP_AND_LOST = [
     ("settle", 1, Verdict.EXISTED),
     ("report", 1, Verdict.ADDED),
 ]
+# A shard is handed out when a report of another one is not committed yet.
+REPORTED_AND_BEGUN = [
+    ("begin", 0, Verdict.ADDED),
+    ("settle", 0, Verdict.ADDED),
+    ("report", 0, Verdict.ADDED),
+    ("begin", 1, Verdict.ADDED),
+    ("crash", 0, Verdict.ADDED),
+]
 
 
 @dataclass
@@ -340,6 +348,7 @@ def live(
 
 
 @settings(max_examples=5, deadline=None)  # Each begins a journal, and looks at it at each step.
+@example(TWO_SHARDS, REPORTED_AND_BEGUN, False)  # noqa: FBT003 - as drawn
 @example(TWO_SHARDS, GIVEN_UP_AND_LOST, False)  # noqa: FBT003 - as drawn
 @example(TWO_SHARDS, GIVEN_UP_AND_LOST, True)  # noqa: FBT003 - as drawn
 @given(PLANS, STEPS, st.booleans())
