@@ -146,7 +146,7 @@ class Coordinator:
         self._stopping = False
         self._news = Signal()  # For the workers.
         self._at_once = False
-        self._alone_s = anyio.current_time()
+        self._alone_s = self._told_alone_s = anyio.current_time()
         self._settled = False  # By somebody, since the others were told.
         self._of_shard: int | None = None  # Whose worker has told the error, by a line of its own.
         self._beginning, self._closing = anyio.CancelScope(), anyio.CancelScope()
@@ -301,6 +301,10 @@ class Coordinator:
         if self._roster.is_current(number, generation):
             self._fleet.gone(number)
             self._roster.disconnected(number, generation, why)
+            if not self._stopping:
+                shard = self._ledger.states[number].shard
+                reason = f"a worker is lost ({why}): what it had of {shard} is begun again"
+                self._observer(Noted("workers", reason))
             if silent:  # It hangs, or its machine is gone: nobody may ever tell its executor.
                 self._dispatch.forget(number, why)
         self._dispatch.changed.set()
@@ -351,12 +355,15 @@ class Coordinator:
 
     def _tell_if_alone(self, now_s: float) -> None:
         """Nobody may ever come: a cluster without workers takes calls all the same."""
+        patience_s = self._settings.retry_timeout_s
         if self._hall.seats or self._stopping:
-            self._alone_s = now_s
-        elif now_s >= self._alone_s + ALONE_S:
-            self._alone_s = now_s
-            reason = f"no worker has come for {ALONE_S:g} s: are there any, and can they reach"
-            self._observer(Noted("workers", f"{reason} {self._hall.where}?"))
+            self._alone_s = self._told_alone_s = now_s
+        elif now_s >= self._alone_s + patience_s:
+            self.stop(NotConverged(f"no worker has come for {patience_s:g} s"))
+        elif now_s >= self._told_alone_s + ALONE_S:
+            self._told_alone_s = now_s
+            reason = f"no worker for {now_s - self._alone_s:,.0f} s: are there any, and can they"
+            self._observer(Noted("workers", f"{reason} reach {self._hall.where}?"))
 
     # --- The end -------------------------------------------------------------------------------
 
