@@ -1,5 +1,15 @@
-"""``python -m bulksubmit`` is ``bulksubmit``."""
+"""``bulksubmit``, and ``python -m bulksubmit``."""
 
-from bulksubmit.cli import main
+from bulksubmit import early
 
-main()
+
+def main() -> None:
+    """Run the command line; exits."""
+    early.begin()
+    from bulksubmit.cli import main as command_line  # noqa: PLC0415 - it takes its time
+
+    command_line()
+
+
+if __name__ == "__main__":
+    main()

@@ -16,6 +16,7 @@ from bulksubmit.core.taskspec import explain_id
 from bulksubmit.errors import JournalMismatch, SettingsError
 from bulksubmit.journal import Journal
 from bulksubmit.loop import loop_runs, run_async
+from bulksubmit.nothing import SPOOL, forget_if_nothing
 from bulksubmit.observe.report import Report, Tally
 from bulksubmit.producer import open_source
 from bulksubmit.producer.source import AnySource, Source
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 
 AnyCredential: TypeAlias = "SharedKey | EntraToken | AsyncTokenCredential | AsyncSupportsTokenInfo"
 
-# The file below the run's folder that holds a copy of a pipe or an iterable.
-SPOOL = "spool"
-
 
 @asynccontextmanager
 async def stream(
@@ -50,6 +48,7 @@ async def stream(
     settings: Settings | None = None,
     observer: Observer | None = None,
     executor: "AnyExecutor | None" = None,
+    label: str | None = None,
 ) -> AsyncIterator[Outcomes]:
     """Submit every task of a source to a job, and hand out each outcome as it settles.
 
@@ -70,6 +69,8 @@ async def stream(
             ``bulksubmit.distribute.Crew``. None for this process alone. The source must be one
             that they can open too. Then only tasks that were rejected or abandoned are handed
             out; the others are counted.
+        label: What a source without a name of its own is called in lists of runs, if a copy of
+            it is kept.
 
     Raises:
         SettingsError: if the settings are out of their bounds.
@@ -92,11 +93,12 @@ async def stream(
             if observer:
                 observer(Noted("spool", f"a copy is made first: {path}"))
             copy = await spool(tasks, path)
-            asked = source if isinstance(source, SourceSpec) else SourceSpec()
+            asked = source if isinstance(source, SourceSpec) else SourceSpec(name=label)
             copied = replace(asked, files=(copy,))
             tasks = opened.enter_context(closing(open_source(copied, checker)))
         if executor is not None:
-            crew = await to_thread.run_sync(_crew, executor, prover, tasks)
+            _check_shareable(tasks)
+            crew = await to_thread.run_sync(_crew, executor, prover)
         work = begin(
             tasks,
             run_id=run_id,
@@ -106,6 +108,7 @@ async def stream(
             clock=asyncio.get_running_loop().time,
             plan=crew.plan if crew else None,
         )
+        opened.callback(forget_if_nothing, work)
         async with _work(
             work,
             tasks,
@@ -161,8 +164,8 @@ async def resume(
     with closing(open_source(source, checker)) as tasks:
         prover = as_credential(credential)
         crew = None
-        if executor is not None:
-            crew = await to_thread.run_sync(_crew, executor, prover, tasks)
+        if executor is not None and run.state != "converged":
+            crew = await to_thread.run_sync(_crew, executor, prover)
         work = go_on(str(found["run_id"]), tasks, clock=asyncio.get_running_loop().time)
         async with _work(
             work,
@@ -239,14 +242,21 @@ async def _work(
             yield outcomes
 
 
-def _crew(executor: "AnyExecutor", credential: SharedKey | EntraToken, source: Source) -> "Crew":
-    """Who does the work, of a source that others can open too."""
+def _crew(executor: "AnyExecutor", credential: SharedKey | EntraToken) -> "Crew":
     from bulksubmit.distribute.crew import crew_of  # noqa: PLC0415 - for few
 
+    return crew_of(executor, credential)
+
+
+def _check_shareable(source: Source) -> None:
+    """See whether others can open a source, too.
+
+    Raises:
+        SettingsError: if not.
+    """
     if source.spec is None:
         reason = "cannot be read by several workers: give a file, or keep a copy by spool (--spool)"
         raise SettingsError(f"{source.name} {reason}")
-    return crew_of(executor, credential)
 
 
 def _sharded(work: Run, crew: "Crew | None") -> Journal | None:

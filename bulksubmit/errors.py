@@ -78,11 +78,16 @@ class UnfinishedRun(JournalError):
 
     Attributes:
         run_id: Its name.
+        what: What there is.
+        in_use: A process works on it now.
     """
 
-    def __init__(self, run_id: str, reason: str) -> None:
-        self.run_id = run_id
-        super().__init__(reason)
+    def __init__(self, run_id: str, what: str, *, in_use: bool = False) -> None:
+        self.run_id, self.what, self.in_use = run_id, what, in_use
+        ways = f'go on with it by on_unfinished="resume" in Settings, or by resume("{run_id}", ...)'
+        if in_use:
+            ways = "wait for it"
+        super().__init__(f'{what}: {ways}, or begin another by on_unfinished="new" in Settings')
 
 
 class Refusal(Enum):

@@ -166,7 +166,7 @@ def stopped_at(source: Source, invalid: Invalid) -> SourceError:
 
 
 def ways_on(error: SourceError, counts: Counts, run_id: str | None) -> str | None:
-    """How to go on after an error in the source; None if nothing was sent.
+    """How to go on after an error in the source; None if there is nothing to be said.
 
     Args:
         error: What ended the run.
@@ -174,7 +174,8 @@ def ways_on(error: SourceError, counts: Counts, run_id: str | None) -> str | Non
         run_id: The run's name, if it can be resumed.
     """
     if not counts.requests:
-        return None
+        way = "mend it and submit again, or leave out what is invalid by --invalid reject"
+        return f"nothing was sent: {way}" if error.of_item else None
     settled = f"{counts.added + counts.existed:,} tasks were added before"
     mend = "mend the file and submit it again: tasks that exist are told"
     if run_id is None:

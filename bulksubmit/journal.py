@@ -22,7 +22,7 @@ above it was. A clean stop lowers it to what was really sent.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import astuple
 from pathlib import Path
@@ -246,19 +246,23 @@ class Journal:
         Raises:
             JournalError: if it cannot be written; the group stays open.
         """
+        self._commit(counts.attempts, counts.numbers)
+
+    def _commit(self, attempts: Mapping[int, int], run: Mapping[str, object]) -> None:
+        """Commit the open group, and values of the run's row."""
         db, began_s = self._db, self._clock()
         changed = self.settled.changed | self.existed.changed
-        blocks = [(n, self.settled.block(n), self.existed.block(n)) for n in changed]
+        blocks = [(n, self._bits(self.settled, n), self._bits(self.existed, n)) for n in changed]
         places = [astuple(place) for place in self._places]
         with translated(self.path), transaction(db):
             db.executemany("INSERT OR REPLACE INTO block VALUES (?, ?, ?, ?)", digested(blocks))
             db.executemany(_INSERT_EXCEPTION, self._exceptions)
             db.executemany("INSERT OR IGNORE INTO place VALUES (?, ?, ?, ?, ?)", digested(places))
-            self.history.write(counts.attempts)
+            self.history.write(attempts)
             if self.ledger:
                 self.ledger.write(db)
-            _update_run(db, **counts.numbers)
-        self.history.committed(counts.attempts)
+            _update_run(db, **run)
+        self.history.committed(attempts)
         if self.ledger:
             self.ledger.committed()
         self._committed_s = self._clock()
@@ -266,25 +270,39 @@ class Journal:
         for written in (self.settled.changed, self.existed.changed, self._exceptions, self._places):
             written.clear()
 
+    def _bits(self, ordinals: Bitmap, number: int) -> bytes | None:
+        bits = ordinals.block(number)
+        # Each shard ends in the middle of a block: of a hundred thousand tasks, a quarter of its
+        # bits would be of none. Older versions read whole blocks, and no sharded runs.
+        return bits.rstrip(b"\0") if bits and self.ledger else bits
+
     # --- Of a sharded run --------------------------------------------------------------------
 
-    def will_send_shard(self, number: int) -> None:
+    def will_send_shard(self, number: int, counts: Counts) -> None:
         """Before a shard is handed out: it is noted, on the disk, that it may have been sent.
+
+        The open group is committed along with it: a shard's row says how much of it is settled,
+        and must never be ahead of the bits.
 
         Raises:
             JournalError: if it cannot be; the shard must not be handed out then.
         """
         assert self.ledger
-        self.ledger.changed(number).doubt_below = ALL
+        state = self.ledger.changed(number)
+        if gone := state.counts.abandoned:  # By a worker that was lost before its last word.
+            self.commit(counts)  # Their rows are there, then.
+            counts.abandoned -= gone
+            with translated(self.path), transaction(self._db):
+                self.ledger.take_back(self._db, number)
+                self.ledger.write(self._db)
+                _update_run(self._db, abandoned=counts.abandoned)
+        state.doubt_below = ALL
         self._sent_below = self.doubt_below = max(self.doubt_below, (number + 1) * ALL)
         with translated(self.path):
             self._db.execute("PRAGMA synchronous = FULL")
-            with transaction(self._db):
-                self.ledger.write(self._db)
-                _update_run(self._db, doubt_below=self.doubt_below)
+            self._commit(counts.attempts, counts.numbers | {"doubt_below": self.doubt_below})
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        self.ledger.committed()
 
     def number_lines(self, number: int, first_line: int, counts: Counts) -> None:
         """It is known now which line a shard begins at: its rejected tasks get theirs.
@@ -401,7 +419,8 @@ _INSERT_EXCEPTION = "INSERT OR REPLACE INTO exception VALUES (?, ?, ?, ?, ?, ?, 
 
 
 def _row(outcome: Outcome) -> tuple[object, ...]:
-    task = (outcome.ordinal, outcome.line, outcome.task_id)
+    # An ID that is none may be a URL, and signed.
+    task = (outcome.ordinal, outcome.line, redact(outcome.task_id))
     verdict = (outcome.verdict.value, outcome.attempts, outcome.in_doubt)
     # What the service says may quote a URL of the task, with its signature.
     error = (outcome.code, outcome.message and redact(outcome.message))

@@ -21,6 +21,9 @@ from bulksubmit.database import digest
 # A mark above all that a shard can hold: any of its items may have been sent.
 ALL = 1 << SHARD_BITS
 
+# All numbers of a run are the sum of its shards' but one, which holds if it does for each.
+SUMMED = tuple(name for name in Counts.NUMBERS if name != "source_complete")
+
 _SHARD = ("number", "file", "unit", "begin", "end", "bytes", "line")
 SCHEMA = (
     f"""CREATE TABLE shard (
@@ -143,14 +146,21 @@ class Ledger:
 
     def resumed(self, db: sqlite3.Connection) -> None:
         """An earlier process's last words do not hold any more; within a transaction."""
-        for number, outcomes in self.waiting.items():
-            gone = [(o.ordinal,) for o in outcomes if o.verdict is Verdict.ABANDONED]
-            db.executemany("DELETE FROM waiting WHERE ordinal = ?", gone)
-            kept = [o for o in outcomes if o.verdict is not Verdict.ABANDONED]
-            self.waiting[number] = kept
         for state in self.states:
             if state.counts.abandoned:
-                self.changed(state.shard.number).counts.abandoned = 0
+                self.take_back(db, state.shard.number)
+
+    def take_back(self, db: sqlite3.Connection, number: int) -> None:
+        """What was given up of a shard is going to be tried again; within a transaction."""
+        base = number << SHARD_BITS
+        bounds = (Verdict.ABANDONED.value, base, base + ALL)
+        db.execute("DELETE FROM exception WHERE verdict = ? AND ordinal BETWEEN ? AND ?", bounds)
+        waiting = self.waiting.pop(number, [])
+        gone = [(o.ordinal,) for o in waiting if o.verdict is Verdict.ABANDONED]
+        db.executemany("DELETE FROM waiting WHERE ordinal = ?", gone)
+        if kept := [o for o in waiting if o.verdict is not Verdict.ABANDONED]:
+            self.waiting[number] = kept
+        self.changed(number).counts.abandoned = 0
 
     # --- Within a transaction of the journal ---------------------------------------------------
 
@@ -179,6 +189,6 @@ def doubted(states: Sequence[ShardState], ordinal: int) -> bool:
     return place_of(ordinal) < states[number_of(ordinal)].doubt_below
 
 
-def summed(states: Iterable[ShardState]) -> Mapping[str, int]:
-    """The counters of all shards together."""
-    return {name: sum(getattr(s.counts, name) for s in states) for name in Counts.NUMBERS}
+def summed(states: Sequence[ShardState]) -> Mapping[str, int]:
+    """The counters of all shards together, of those that a run's are the sum of."""
+    return {name: sum([getattr(s.counts, name) for s in states]) for name in SUMMED}

@@ -12,7 +12,7 @@ from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.database import digest, translated
 from bulksubmit.errors import JournalError
 from bulksubmit.history import SCHEMA as HISTORY
-from bulksubmit.ledger import ShardState, doubted
+from bulksubmit.ledger import SUMMED, ShardState, doubted, summed
 from bulksubmit.ledger import read as read_shards
 
 FILE = "run.db"
@@ -150,6 +150,8 @@ def look(db: sqlite3.Connection, path: Path) -> Look:
     if len(settled) != counts.settled:
         told = f"{len(settled):,} tasks have their bit, but {counts.settled:,} were counted"
         raise JournalError(f"{path} is damaged: {told}")
+    if shards and summed(shards) != {name: run[name] for name in SUMMED}:
+        raise JournalError(f"{path} is damaged: its shards do not add up to the run")
     begins = [Place(*place) for *place, _ in places]
     return Look(identity, counts, doubt_below, settled, existed, begins, shards, run["held"])
 

@@ -28,6 +28,8 @@ from bulksubmit.producer.source import Source
 from bulksubmit.producer.spec import SourceSpec, change_of, fingerprints
 from bulksubmit.record import FILE, Identity, Look, look
 
+FIX_OF = "fix of "  # Begins the source's name of a run of ``verify --fix``.
+
 _NAME = re.compile(r"[0-9a-f-]+")
 
 
@@ -130,6 +132,11 @@ class Kept:
     def run_id(self) -> str:
         """Its name."""
         return str(self.values["run_id"])
+
+    @property
+    def is_fix(self) -> bool:
+        """Whether it submits what ``verify --fix`` has found missing."""
+        return str(self.values["source"]).startswith(FIX_OF)
 
     @property
     def counts(self) -> Counts:
@@ -270,11 +277,8 @@ def _in_the_way(earlier: Kept, spec: SourceSpec, job_id: str) -> str | None:
     change = None if earlier.in_use else _change(_look(earlier).identity, spec)
     if change:
         return f"run {earlier.run_id} of {spec.label} is unfinished, but {change}: a new run"
-    ways = f"go on with it by --resume (or bulksubmit runs resume {earlier.run_id}), or begin anew"
-    if earlier.in_use:
-        ways = "wait for it, or begin another"
-    reason = f"run {earlier.run_id} of {spec.label} against the job {job_id} is {earlier.state}"
-    raise UnfinishedRun(earlier.run_id, f"{reason}: {ways} by --new-run")
+    what = f"run {earlier.run_id} of {spec.label} against the job {job_id} is {earlier.state}"
+    raise UnfinishedRun(earlier.run_id, what, in_use=earlier.in_use)
 
 
 def resume(run_id: str, source: Source, *, clock: Callable[[], float]) -> Run:
@@ -359,19 +363,29 @@ def left_over(name: str) -> Path | None:
     return None if isinstance(_read(folder / FILE), Kept) else folder
 
 
-def find(name: str) -> Kept:
+def find(name: str, *, fixes: bool = True) -> Kept:
     """The run of that name, of a name that begins so, or (``last``) the one last written to.
+
+    Args:
+        name: Any of these.
+        fixes: ``last`` may be a fix that is unfinished. Others only if there is nothing else.
 
     Raises:
         JournalError: if there is none or more than one, or if it cannot be read.
     """
     if name == "last":
+        fix: Kept | None = None
         for path in _journals():
             last = _read(path)
             if isinstance(last, Kept):
-                return last
+                if not last.is_fix or (fixes and last.state == "unfinished"):
+                    return last
+                fix = fix or last
+                continue
             if _was_begun(path):  # An older one is not what is meant.
                 raise last
+        if fix:
+            return fix
         raise JournalError(f"there is no run in {runs_folder()}")
     if not _NAME.fullmatch(name):
         raise JournalError(f"{name!r} is no run; bulksubmit runs list shows them")

@@ -80,6 +80,14 @@ class RejectsBound:
             return settled >= self.SHARE_SETTLED_MIN and rejected > self.share_max * settled
         return rejected - taken == settled >= self.IN_A_ROW
 
+    def why(self, *, rejected: int, settled: int) -> str:
+        """Says that it was exceeded."""
+        if self.count_max is None and self.share_max is None:
+            # More than IN_A_ROW, perhaps: what a block or an answer settles comes at once.
+            return f"none of the first {settled:,} tasks was accepted (max-rejects can allow that)"
+        what = f"{rejected:,} of {settled:,} settled tasks were rejected"
+        return f"{what}, more than max-rejects allows"
+
 
 def _within(least: float, number: _N, most: float) -> _N:
     if not least <= number <= most:  # Not so for NaN, too.
@@ -208,8 +216,9 @@ class Settings:
                 f"request_bytes_max is {self.request_bytes_max:,}; it must be more than "
                 f"{FRAME_BYTES}, or 0 for no bound"
             )
-        paths = (self.rejects_path, self.results_path)
-        if all(paths) and len({os.path.realpath(path) for path in paths if path}) == 1:
+        named = [path for path in (self.rejects_path, self.results_path) if path]
+        paths = [path for path in map(os.path.realpath, named) if path != os.devnull]
+        if len(paths) > len(set(paths)):
             raise SettingsError("the rejects and the results cannot go to one file")
 
     def _check_number(self, name: str, least: float, most: float) -> None:

@@ -29,6 +29,7 @@ from bulksubmit.errors import (
     SourceError,
 )
 from bulksubmit.intake import Intake, ways_on
+from bulksubmit.nothing import is_nothing
 from bulksubmit.observe.files import Files, Rows
 from bulksubmit.observe.milestones import Milestones
 from bulksubmit.observe.progress import Progress, progressed
@@ -308,7 +309,9 @@ class Submission:
             await anyio.sleep(max(0.0, min(IDLE_COMMIT_S, ends_s - now_s)))
             now_s = anyio.current_time()
             if now_s >= ends_s:
-                self.stop(NotConverged(f"{self._settings.max_duration_s:g} s are over"))
+                self.stop(
+                    NotConverged(f"max-duration of {self._settings.max_duration_s:g} s is over")
+                )
                 return
             self._commit_if_due()
             if now_s >= tells_s:
@@ -367,9 +370,8 @@ class Submission:
         rejected, settled = self._tally.counts.rejected, self._tally.counts.settled
         bound = self._settings.rejects_bound
         if bound.exceeded(rejected=rejected, taken=self._taken, settled=settled):
-            what = f"{rejected:,} of {settled:,} settled tasks were rejected"
-            reason = f"{what}, more than max-rejects allows; the last one: {newly[-1].code}"
-            self.stop(NotConverged(reason))
+            why = bound.why(rejected=rejected, settled=settled)
+            self.stop(NotConverged(f"{why}; the last one: {newly[-1].code}"))
 
     def _deliver_now(self, outcomes: Sequence[Outcome]) -> bool:
         """Deliver, unless the consumer has enough to do; returns whether it is done."""
@@ -454,7 +456,7 @@ class Submission:
         if self._ended:
             return self._ended
         counts = self._tally.counts
-        path = self._journal.path
+        path = None if self._error and is_nothing(self.work) else self._journal.path
         return self._tally.report(
             run_id=self.work.run_id,
             job_id=self._job_id,
@@ -475,11 +477,13 @@ class Submission:
     @property
     def progress(self) -> Progress:
         """How far the run is."""
+        retrying, looked_up = self._reconciler.sent_before
         return Progress(
             report=self.report,
             in_flight=self._reconciler.in_flight,
             limited_by=self._speed.recently,
-            retrying=self._reconciler.retrying,
+            retrying=retrying,
+            looked_up=looked_up,
             read=self._read.place,
             bytes_read=self._read.bytes_read,
             bytes_total=self._source.bytes_total,

@@ -54,12 +54,15 @@ ROOMS = {
     "record": May("core database errors history ledger"),
     "journal": May("core database errors history ledger record"),
     "runs": May("core database errors journal ledger producer record", "platformdirs"),
+    # Those that came to nothing.
+    "nothing": May("runs"),
     # What is to be said of the input while it is read.
     "intake": May("core errors producer settings"),
     "parts": May("core observe pool settings"),
     # The parts, wired: on any service, any source, any run.
     "submission": May(
-        "core errors intake journal observe parts pool producer readback runs service settings",
+        "core errors intake journal nothing observe parts pool producer readback runs service "
+        "settings",
         "anyio",
     ),
     # What a job holds beside what a source does; writes nothing but temporary files and a report.
@@ -76,14 +79,14 @@ ROOMS = {
     ),
     # The calls: names a source, a service and a run, and leaves the rest to the submission.
     "api": May(
-        "consumer core distribute errors journal loop observe producer runs service settings "
-        "submission",
+        "consumer core distribute errors journal loop nothing observe producer runs service "
+        "settings submission",
         "anyio azure",
     ),
     # Many processes, many machines: ordinary submissions of shards.
     "distribute": May(
-        "api consumer core errors intake journal ledger loop observe parts pool producer record "
-        "runs service settings submission",
+        "api consumer core errors intake journal ledger loop nothing observe parts pool producer "
+        "record runs service settings submission",
         "anyio cryptography distributed msgspec",
     ),
     # `create_tasks` of azure-batch, for the users of its clients.
@@ -94,11 +97,13 @@ ROOMS = {
     # benchmarks/) may import it.
     "emulator": May("core", "aiohttp anyio cryptography jwt msgspec orjson pytest"),
     "cli": May(
-        "__init__ api bench consumer core database distribute emulator errors history journal loop "
-        "observe producer record runs service settings submission verify",
+        "__init__ api bench consumer core database distribute early emulator errors history "
+        "journal loop observe producer record runs service settings submission verify",
         "anyio click orjson platformdirs",
     ),
-    "__main__": May("cli"),
+    # Signals until a command heeds them.
+    "early": May("", standard="os re signal sys types"),
+    "__main__": May("cli early"),
 }
 
 TOP = {"README.md", "benchmarks", "bulksubmit", "configs", "pyproject.toml", "tests"}

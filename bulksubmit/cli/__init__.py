@@ -49,6 +49,9 @@ class _Commands(Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
+# As a shell has it of a process that SIGPIPE has ended, whose output nobody read to its end.
+_PIPE_BROKEN = 141
+
 _EPILOG = """\b
 Examples:
   bulksubmit demo
@@ -86,9 +89,6 @@ def every_setting() -> list[Setting]:
 
 def main() -> None:
     """Run the command line; exits."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        # Until a command heeds signals itself, Ctrl-C just ends the process: 130 for a shell.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
     _open_standard_streams()
     code: Any = 1
     try:
@@ -96,6 +96,7 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:  # Whoever read our output has gone: no complaint, and none at exit.
         _silence()
+        code = _PIPE_BROKEN
     except OSError as error:
         if error.errno != errno.ENOSPC or error.filename is not None:
             raise
@@ -107,17 +108,19 @@ def main() -> None:
 
 def _run() -> Any:
     """Run the command line; its exit code."""
+    stdout = sys.stdout
     try:
         return bulksubmit.main(prog_name="bulksubmit", standalone_mode=False)
     except SystemExit as left:
-        return left.code
+        # click leaves with 1, which is for errors of ours, and puts another stream in its place.
+        return left.code if sys.stdout is stdout else _PIPE_BROKEN
     except click.ClickException as error:
         said = StringIO()
         error.show(said)
         click.echo(redact(said.getvalue()), err=True, nl=False)
         _report_usage(error)
         return error.exit_code
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
 
 
@@ -132,19 +135,21 @@ def _silence() -> None:
 
 
 def _report_usage(error: click.ClickException) -> None:
-    """With ``--output json`` a run has its report, however it ends: here it did not begin."""
+    """With ``--output json`` standard output holds an object, also if nothing was begun."""
     words = " ".join(sys.argv[1:])
-    if not re.search(r"--output[ =]json\b", words):
+    # A command line that is none has not said what it sets.
+    form = re.search(r"--output[ =](\w+)", words)
+    if (form.group(1) if form else os.environ.get("BULKSUBMIT_OUTPUT", "")).lower() != "json":
         return
     if re.match(r"verify\b", words):
         from bulksubmit.cli.verify import not_begun  # noqa: PLC0415 - as the commands themselves
 
         not_begun(error.format_message())
-    if re.match(r"bench\b", words):
-        from bulksubmit.cli.bench import not_begun  # noqa: PLC0415 - as the commands themselves
+    elif re.match(r"bench\b", words):
+        from bulksubmit.cli.bench import not_begun as no_bench  # noqa: PLC0415 - likewise
 
-        not_begun(error.format_message())
-    if re.match(r"submit\b|runs resume\b", words):
+        no_bench(error.format_message())
+    elif re.match(r"submit\b|runs resume\b", words):
         from bulksubmit.cli.flood import (  # noqa: PLC0415 - as the commands themselves
             Output,
             ended,
@@ -155,6 +160,10 @@ def _report_usage(error: click.ClickException) -> None:
 
         report = ended(nothing_begun(""), SettingsError(error.format_message()))
         print_report(report, Output(as_json=True))
+    else:
+        from bulksubmit.cli.said import print_json  # noqa: PLC0415 - likewise
+
+        print_json({"error": redact(error.format_message()), "exit_code": error.exit_code})
 
 
 def _open_standard_streams() -> None:

@@ -24,6 +24,9 @@ from bulksubmit.record import FILE as JOURNAL
 from bulksubmit.record import Look, look
 from bulksubmit.runs import Kept, check_source, find, kept, left_over, unreadable
 
+# What a person reads for some of the names that programs know.
+_LABELS = {"run_id": "run", "doubt_below": "sent at most to", "source_complete": "read to its end"}
+
 
 def list_runs(*, as_json: bool) -> None:
     """Print all runs, the last written to first."""
@@ -59,7 +62,9 @@ def show_run(name: str, *, task: str | None, as_json: bool) -> None:
     if as_json:
         print_json(redacted(values))
         return
-    rows = [(name.replace("_", " "), _shown(value)) for name, value in values.items()]
+    if task is None:
+        values["source_complete"] = bool(values["source_complete"])
+    rows = [(_LABELS.get(name, name.replace("_", " ")), _shown(v)) for name, v in values.items()]
     _print_columns([row for row in rows if row[1]])
 
 
@@ -220,6 +225,8 @@ def _shown(value: object) -> str:
     match value:
         case None | "" | []:
             return ""
+        case bool():
+            return "yes" if value else "no"
         case int():
             return f"{value:,}"
         case list():

@@ -147,7 +147,13 @@ def _loopback(_: click.Context, __: click.Parameter, host: str) -> str:
     callback=_loopback,
     help="The loopback address to listen at.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="0 for any free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    show_default=True,
+    help="0 for any free one.",
+)
 @click.option(
     "--job",
     "jobs",

@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from bulksubmit.cli.account import account_of
-from bulksubmit.cli.options import ACCOUNT, FILE, FLOW, KEPT, OUTPUT, SENT, concurrency, option
+from bulksubmit.cli.options import (
+    ACCOUNT,
+    FILE,
+    FLOW,
+    KEPT,
+    OUTPUT,
+    SENT,
+    WRITTEN_FILE,
+    concurrency,
+    option,
+)
 from bulksubmit.cli.origins import named, origins
 from bulksubmit.core.limits import API_VERSION
 from bulksubmit.errors import SettingsError
@@ -82,7 +92,7 @@ _SHOWN = (
         default="auto",
         help="In place on a terminal; plain: a line every 10 s. SIGUSR1 asks for one.",
     ),
-    option("--log-file", group=OUTPUT, type=FILE, help="One line a request, and more."),
+    option("--log-file", group=OUTPUT, type=WRITTEN_FILE, help="One line a request, and more."),
     option(
         "--log-format",
         group=OUTPUT,
@@ -202,15 +212,21 @@ _OPTIONS = (
         group=FLOW,
         metavar="N|P%",
         takes_numbers=True,
-        help="Stop when more tasks are rejected.  [default: if the first 1,000 all are]",
+        help="Stop when more tasks are rejected.  [default: if the first 1,000 to settle all are; "
+        "taken IDs do not count]",
     ),
     option(
         "--rejects",
         group=KEPT,
-        type=FILE,
+        type=WRITTEN_FILE,
         help="Rejected tasks and why, as NDJSON.  [default: the run's folder]",
     ),
-    option("--results", group=KEPT, type=FILE, help="One JSON line a task as it settles."),
+    option(
+        "--results",
+        group=KEPT,
+        type=WRITTEN_FILE,
+        help="One JSON line a task as it settles.",
+    ),
     *_SHOWN,
 )
 
@@ -335,7 +351,7 @@ class Flags:
         named += [("--log-file", self.log_file)]
         files: dict[str, str] = {}
         for name, path in named:
-            if path is not None:
+            if path is not None and os.path.realpath(path) != os.devnull:
                 other = files.setdefault(os.path.realpath(path), name)
                 if other != name:
                     raise SettingsError(f"{other} and {name} are one file; name another")
@@ -410,20 +426,24 @@ def target_of(
 def in_words_of_flags(error: SettingsError) -> SettingsError:
     """An error of Settings, with the setting named as the user gave it."""
     name, _, rest = str(error).partition(" ")
-    flag = SETTINGS_FLAGS.get(name) or f"--{name.replace('_', '-')}"
+    flag = flag_of(name)
     return SettingsError(f"{named(_parameter(flag), flag)} {rest}")
 
 
 def origins_of_settings() -> dict[str, str]:
     """Where the values of Settings come from, by their names in Settings."""
     found = origins()
-    flags = {each.name: f"--{each.name.replace('_', '-')}" for each in fields(Settings)}
-    named_otherwise = flags | SETTINGS_FLAGS
+    names = [each.name for each in fields(Settings)]
     return {
-        name: found[_parameter(flag)]
-        for name, flag in named_otherwise.items()
-        if _parameter(flag) in found
+        name: found[_parameter(flag_of(name))]
+        for name in names
+        if _parameter(flag_of(name)) in found
     }
+
+
+def flag_of(name: str) -> str:
+    """What a setting of this name in Settings is called on the command line."""
+    return SETTINGS_FLAGS.get(name) or f"--{name.replace('_', '-')}"
 
 
 def _parameter(flag: str) -> str:

@@ -7,6 +7,7 @@ import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -18,10 +19,18 @@ from bulksubmit.cli.said import print_json
 from bulksubmit.consumer import Outcomes
 from bulksubmit.core.events import Event, Observer
 from bulksubmit.core.redact import redact
-from bulksubmit.errors import BulkSubmitError, NotConverged, OutputError
+from bulksubmit.early import ENDS, QUESTIONS, ignore_questions, noted
+from bulksubmit.errors import (
+    BulkSubmitError,
+    JournalError,
+    NotConverged,
+    OutputError,
+    UnfinishedRun,
+)
 from bulksubmit.observe.report import Report, Tally, exit_code
 from bulksubmit.observe.screen import Screen, Show, in_place
 from bulksubmit.observe.table import report_table
+from bulksubmit.observe.written import Written
 from bulksubmit.producer.source import AnySource
 from bulksubmit.runs import Kept, Run
 from bulksubmit.service.auth import EntraToken, SharedKey
@@ -73,8 +82,18 @@ async def flood(
     settings: Settings,
     output: Output,
     crew: "Crew | None" = None,
+    *,
+    label: str | None = None,
 ) -> Report:
-    """Run a submission to its end, whatever end that is; by a crew of workers, if there is one.
+    """Run a submission to its end, whatever end that is.
+
+    Args:
+        source: What to submit.
+        target: Where to.
+        settings: How it should go.
+        output: How it is shown.
+        crew: Workers that share it, if there are any.
+        label: What a source without a name is called in lists of runs.
 
     Returns:
         The final account, with its exit code.
@@ -89,6 +108,7 @@ async def flood(
             settings=settings,
             observer=observer,
             executor=crew,
+            label=label,
         )
 
     return await _run(begin, output, target, crew)
@@ -135,6 +155,8 @@ async def _run(
                 if output.lasting:
                     _introduce(outcomes.run, screen)
                 await _watch(outcomes, screen)
+        except UnfinishedRun as raised:
+            error = _in_words_of_flags(raised)
         except Exception as raised:  # noqa: BLE001 - every end has its report and its exit code
             error = raised
     await target.credential.aclose()
@@ -144,6 +166,13 @@ async def _run(
         if not isinstance(error, BulkSubmitError):
             screen.error("".join(traceback.format_exception(error)))
     return ended(outcomes.report if outcomes else nothing_begun(target.job_id), error)
+
+
+def _in_words_of_flags(error: UnfinishedRun) -> JournalError:
+    ways = f"go on with it by --resume (or bulksubmit runs resume {error.run_id}), or begin anew"
+    if error.in_use:
+        ways = "wait for it, or begin another"
+    return JournalError(f"{error.what}: {ways} by --new-run")
 
 
 def _introduce(run: Run, screen: Screen) -> None:
@@ -214,8 +243,8 @@ def _log(output: Output, closing: ExitStack) -> Iterator[Observer]:
     from bulksubmit.observe.log import log_to  # noqa: PLC0415 - structlog: 45 ms and 5 MB
 
     try:
-        # Line by line: a log is read when something went wrong.
-        file = output.log_file.open("a", buffering=1, encoding="utf-8")
+        # At once: a log is read when something went wrong.
+        file = TextIOWrapper(Written(output.log_file), encoding="utf-8", write_through=True)  # type: ignore[type-var]
     except OSError as error:
         raise _no_log(output.log_file, error) from error
     closing.callback(_close, file)
@@ -253,15 +282,6 @@ async def _watch(outcomes: Outcomes, screen: Screen) -> None:
         raise ended_by
 
 
-_ENDS = (signal.SIGINT, signal.SIGTERM)
-# What asks how far it is; SIGINFO, where there is one, is Ctrl-T.
-_QUESTIONS = {
-    number
-    for name in ("SIGUSR1", "SIGINFO")
-    if isinstance(number := getattr(signal, name, None), signal.Signals)
-}
-
-
 class Signals:
     """What Ctrl-C and SIGTERM do, and SIGUSR1.
 
@@ -291,28 +311,37 @@ class Signals:
             NotConverged: if one ended it before the run had begun.
         """
         error: Exception | None = None
-        with anyio.open_signal_receiver(*_ENDS, *_QUESTIONS) as signals:
-            async with anyio.create_task_group() as beside:
-                beside.start_soon(self._heed, signals, beside.cancel_scope)
-                try:
-                    yield
-                except Exception as raised:  # noqa: BLE001 - out of the group, which would wrap it
-                    error = raised
-                beside.cancel_scope.cancel()
+        early = noted()
+        with anyio.open_signal_receiver(*ENDS, *QUESTIONS) as signals:
+            if early and early.first:  # Before there was anybody to heed it: nothing is begun.
+                self._first, error = early.first, self._interrupted(early.first)
+            else:
+                async with anyio.create_task_group() as beside:
+                    beside.start_soon(self._heed, signals, beside.cancel_scope)
+                    try:
+                        yield
+                    except Exception as raised:  # noqa: BLE001 - or the group would wrap it
+                        error = raised
+                    beside.cancel_scope.cancel()
+        ignore_questions()
         if self._first is not None:
             # What is left is quick, and its end is the one object on standard output.
-            for number in _ENDS:
+            for number in ENDS:
                 signal.signal(number, signal.SIG_IGN)
         if error is None and self._first is not None and self.outcomes is None:
-            error = NotConverged(f"interrupted by {self._first.name}", exit_code=128 + self._first)
+            error = self._interrupted(self._first)
         if error:
             raise error
+
+    @staticmethod
+    def _interrupted(number: signal.Signals) -> NotConverged:
+        return NotConverged(f"interrupted by {number.name}", exit_code=128 + number)
 
     async def _heed(
         self, signals: AsyncIterator[signal.Signals], everything: anyio.CancelScope
     ) -> None:
         async for number in signals:
-            if number in _QUESTIONS:
+            if number in QUESTIONS:
                 self._tell()
             elif self._first is None:
                 self._first = number

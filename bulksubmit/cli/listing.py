@@ -63,7 +63,10 @@ class TextListing:
                 write(f"{title:<9} {kind.value.replace('_', ' '):<16} {count:>12,}\n")
         write(f"{'tasks':<26} {found.items:>12,}\n")
         write(f"{'  of them invalid':<26} {found.invalid:>12,}\n")
-        if (count := found.errors[Kind.DUPLICATE]) > DUPLICATES_NAMED_MAX:
+        count = found.errors[Kind.DUPLICATE]
+        if count:  # Each by itself, it would be a task.
+            write(f"{'  with the ID of another':<26} {count:>12,}\n")
+        if count > DUPLICATES_NAMED_MAX:
             write(f"of {count:,} duplicate IDs the first {DUPLICATES_NAMED_MAX:,} are listed\n")
 
 

@@ -10,6 +10,19 @@ from bulksubmit.cli.command import SHOW_SETTINGS, Option, Setting
 
 FILE = click.Path(dir_okay=False, path_type=Path)
 
+
+class _WrittenFile(click.Path):
+    """A file to write to, such as ``/dev/stdout``; ``-`` is taken for standard output by many."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """See click."""
+        if str(value) == "-":
+            self.fail("- is no file; name one. /dev/stdout is standard output", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+WRITTEN_FILE = _WrittenFile(dir_okay=False, path_type=Path)
+
 # Titles in the help.
 ACCOUNT, SENT, FLOW, KEPT, OUTPUT, SETTINGS = (
     "Account",

@@ -107,6 +107,9 @@ def effective(ctx: click.Context) -> Mapping[str, Origin]:
     return found
 
 
+_VALUE_MAX = 48  # Columns.
+
+
 def print_settings(ctx: click.Context) -> None:
     """Print each setting, its value and its origin; secrets are masked."""
     from bulksubmit.cli.said import fail, print_json  # noqa: PLC0415 - likewise
@@ -121,11 +124,13 @@ def print_settings(ctx: click.Context) -> None:
         print_json(redacted({"settings": values}))
         return
     width = max(map(len, found))
+    shown = {key: _shown(each.value) for key, each in found.items()}
+    shown_width = min(max(map(len, shown.values())), _VALUE_MAX)  # A longer one stands out.
     for title, keys in _grouped(ctx.command, found):
         click.echo(f"{title}:")
         for key in keys:
-            value, origin = found[key].value, found[key].origin
-            click.echo(f"  {key:<{width}}  {_shown(value):<24}  {redact(origin)}")
+            origin = redact(found[key].origin)
+            click.echo(f"  {key:<{width}}  {shown[key]:<{shown_width}}  {origin}")
 
 
 def _shown(value: Value) -> str:

@@ -46,7 +46,7 @@ def runs() -> None:
 @runs.command(
     "list",
     cls=Command,
-    epilog=_epilog(_ENVIRONMENT, _CODES, examples=["list", "list --output json | jq .[].run_id"]),
+    epilog=_epilog(_ENVIRONMENT, _CODES, examples=["list", "list --output json | jq '.[].run_id'"]),
 )
 @output_json
 def list_(*, output: str) -> None:
@@ -72,7 +72,7 @@ def show(*, run: str, task: str | None, output: str) -> None:
     try:
         show_run(run, task=task, as_json=output == "json")
     except BulkSubmitError as error:
-        fail(error)
+        fail(error, as_json=output == "json")
 
 
 @runs.command(
@@ -126,6 +126,7 @@ def resume(*, run: str, **flags: Any) -> None:
 
 @runs.command(
     cls=Command,
+    short_help="Write tasks of a run as NDJSON, to be mended.",
     epilog=_epilog(
         _RUN,
         _ENVIRONMENT,
@@ -172,6 +173,7 @@ def rm(*, names: Sequence[str], force: bool) -> None:
 
 @runs.command(
     cls=Command,
+    short_help="Make a page of how a run went, or goes.",
     epilog=_epilog(
         _RUN,
         _ENVIRONMENT,
@@ -208,4 +210,4 @@ def report(*, run: str, to: Path | None, output: str, force: bool) -> None:
     try:
         make_report(run, to=to, as_json=output == "json", force=force)
     except BulkSubmitError as error:
-        fail(error)
+        fail(error, as_json=output == "json")

@@ -14,12 +14,15 @@ def tell(error: BulkSubmitError) -> None:
     click.echo(redact(f"error: {error}"), err=True)
 
 
-def fail(error: BulkSubmitError) -> NoReturn:
-    """Say what is wrong, and exit with its code."""
+def fail(error: BulkSubmitError, *, as_json: bool = False) -> NoReturn:
+    """Say what is wrong, to a program too if it is to be told, and exit with its code."""
     from bulksubmit.observe.report import exit_code  # noqa: PLC0415 - not needed for --help
 
     tell(error)
-    sys.exit(exit_code(error, requests=0, rejected=0))
+    code = exit_code(error, requests=0, rejected=0)
+    if as_json:
+        print_json({"error": redact(str(error)), "exit_code": int(code)})
+    sys.exit(code)
 
 
 def print_json(value: object) -> None:

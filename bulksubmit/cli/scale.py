@@ -1,5 +1,6 @@
 """The flags of a run that is shared by several workers."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal, Self
@@ -119,6 +120,8 @@ class Scale:
         count = cores() if self.workers in (None, "auto") else int(self.workers)
         if self.executor in (None, "local") and not self.scheduler:
             return crew.local_crew(count, credential, shard_bytes=size)
+        # What matters of it is told by us; a scheduler that is lost would bring tracebacks.
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
         return crew.cluster_crew(
             self.scheduler,
             workers=count,

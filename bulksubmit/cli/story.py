@@ -3,12 +3,14 @@
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import click
 import orjson
 
+from bulksubmit.cli.flags import flag_of
 from bulksubmit.core.redact import redact
 from bulksubmit.database import translated
 from bulksubmit.errors import OutputError
@@ -40,13 +42,34 @@ def make_report(name: str, *, to: Path | None, as_json: bool, force: bool) -> No
     if as_json:
         text = orjson.dumps(story.as_dict(), option=orjson.OPT_INDENT_2) + b"\n"
     else:
-        text = html_report(story).encode()
+        text = html_report(_in_words_of_flags(story)).encode()
     if str(to) == "-" or (to is None and as_json):
         click.echo(text, nl=False)
         return
     path = to or Path(f"{found.run_id}.html")
     _write(path, text, replaced=None if force else about(found.run_id))
     click.echo(path)
+
+
+# Settings that no flag sets by its value.
+_OF_THE_LIBRARY = {"dedupe", "drain_s", "on_unfinished"}
+
+
+def _in_words_of_flags(story: Story) -> Story:
+    """The same, with settings named as on the command line: there they would be changed."""
+    return replace(
+        story,
+        lives=[
+            replace(
+                life,
+                settings={
+                    name if name in _OF_THE_LIBRARY else flag_of(name): given
+                    for name, given in life.settings.items()
+                },
+            )
+            for life in story.lives
+        ],
+    )
 
 
 def story_of(run: Kept) -> Story:

@@ -19,7 +19,8 @@ from bulksubmit.core.redact import redact
 from bulksubmit.errors import BulkSubmitError, NotConverged, SourceError
 from bulksubmit.observe.report import ExitCode, Report, exit_code
 from bulksubmit.observe.screen import Screen
-from bulksubmit.producer.spec import SourceSpec
+from bulksubmit.producer.spec import STDIN, SourceSpec
+from bulksubmit.runs import FIX_OF
 from bulksubmit.settings import Settings
 from bulksubmit.verify import Verification, Verifying, verifying
 
@@ -155,9 +156,9 @@ class _Looking:
             count = await under_way.verifier.write_missing(file)
             file.seek(0)
             self._screen.note(f"submitting {count:,} missing tasks")
-            report = await flood(
-                file, self._target(), replace(self._asked.settings, spool=True), self._output
-            )
+            settings, name = replace(self._asked.settings, spool=True), self._asked.source.label
+            label = FIX_OF + ("standard input" if name == STDIN else name)
+            report = await flood(file, self._target(), settings, self._output, label=label)
         fixed = report.added + report.existed
         self.result = replace(self.result, fixed=fixed, fix_run=report.run_id)
         if report.exit_code not in {ExitCode.CONVERGED, ExitCode.REJECTED}:

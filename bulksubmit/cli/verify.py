@@ -22,10 +22,10 @@ from bulksubmit.cli.flags import (
 )
 from bulksubmit.cli.inputs import SOURCE_HELP, source_arguments, source_spec
 from bulksubmit.cli.options import (
-    FILE,
     FLOW,
     KEPT,
     SENT,
+    WRITTEN_FILE,
     action,
     complete_run,
     concurrency,
@@ -84,7 +84,10 @@ Examples:
 @action("--fix", group=SENT, is_flag=True, help="Submit what is missing, and look again.")
 @action("--allow-extra", group=SENT, is_flag=True, help="Tasks that SOURCE does not have are fine.")
 @action(
-    "--report", group=KEPT, type=FILE, help="A row for each difference, as NDJSON, in no order."
+    "--report",
+    group=KEPT,
+    type=WRITTEN_FILE,
+    help="A row for each difference, as NDJSON, in no order.",
 )
 @account_flags
 @option(
@@ -215,7 +218,7 @@ def _find(name: str, endpoint: str | None) -> "Kept":
     from bulksubmit.runs import find  # noqa: PLC0415 - --help goes without
     from bulksubmit.service.endpoint import parse_endpoint  # noqa: PLC0415 - likewise
 
-    kept = find(name)
+    kept = find(name, fixes=False)
     asked = parse_endpoint(endpoint or str(kept.values["endpoint"]))
     if asked != kept.values["endpoint"]:
         raise JournalMismatch(f"run {kept.run_id} is of {kept.values['endpoint']}, not of {asked}")

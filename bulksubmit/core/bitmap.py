@@ -17,9 +17,9 @@ class Bitmap:
         self._blocks: dict[int, bytearray] = {}
 
     def load(self, number: int, bits: bytes) -> None:
-        """Set a block's bits, as block() gave them."""
-        assert len(bits) == _BLOCK_BYTES
-        self._blocks[number] = bytearray(bits)
+        """Set a block's bits, as block() gave them; zero bytes at the end may be left out."""
+        assert len(bits) <= _BLOCK_BYTES
+        self._blocks[number] = bytearray(bits.ljust(_BLOCK_BYTES, b"\0"))
 
     def add_block(self, number: int, bits: bytes) -> None:
         """Add the ordinals of a block, as block() gave its bits."""

@@ -158,7 +158,7 @@ class Noted:
         what: ``warning``: a task is odd, but sent; ``duplicate``: an ID is there twice;
             ``duplicates``: how many are; ``unchecked``: why duplicates were not looked for;
             ``errors``: what a first look at the whole source has found; ``spool``: where a copy
-            of it goes; ``job``: something about the job.
+            of it goes; ``job``: something about the job; ``workers``: about who shares the work.
         text: What, where, and what would be right.
     """
 

@@ -153,10 +153,10 @@ class Reconciler:
         return len(self._in_flight) + self._suspects.read_backs
 
     @property
-    def retrying(self) -> int:
-        """How many tasks were sent before, and wait to be sent again or are read back."""
-        in_flight = sum(len(attempt.tasks) for attempt in self._in_flight.values())
-        return self.unsettled - self.fresh - in_flight
+    def sent_before(self) -> tuple[int, int]:
+        """How many tasks were sent, and wait to be sent again; and how many are read back."""
+        flying, read = sum(len(a.tasks) for a in self._in_flight.values()), len(self._suspects)
+        return self.unsettled - self.fresh - flying - read, read
 
     @property
     def in_doubt(self) -> int:

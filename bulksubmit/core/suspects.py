@@ -121,6 +121,10 @@ class Suspects:
         for suspects in self._reading.values():
             yield from suspects
 
+    def __len__(self) -> int:
+        waiting = len(self._listed) + len(self._one_by_one) + len(self._later)
+        return waiting + sum(map(len, self._reading.values()))
+
     @property
     def read_backs(self) -> int:
         """How many read-backs are under way."""

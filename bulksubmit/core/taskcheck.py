@@ -32,6 +32,7 @@ PROBLEMS_MAX = 1000  # Of one task: a line of megabytes may hold any number of t
 _NAME_CHARS_MAX = 100  # Of an unknown field, to be compared with the known ones.
 _ALIKE = 0.75  # difflib's ratio: "imagname" is like "imagename", "command" not like "comment".
 _FIELDS_LISTED_MAX = 8
+_NO_DEPENDENCIES = "usesTaskDependencies is false; create the job with usesTaskDependencies true"
 
 _TAKES = {
     FieldKind.TEXT: "a string",
@@ -317,14 +318,11 @@ class _Explainer:
         needs: list[tuple[str, str]] = []
         if definition is TaskAddParameter and not job.uses_task_dependencies:
             # REST, TaskAddParameter.dependsOn.
-            needs.append(
-                ("dependsOn", "usesTaskDependencies is false; it takes a job made with true")
-            )
+            needs.append(("dependsOn", _NO_DEPENDENCIES))
         if definition is ExitOptions:
             if not job.uses_task_dependencies:
                 # REST, ExitOptions.dependencyAction.
-                reason = "usesTaskDependencies is false; it takes a job made with true"
-                needs.append(("dependencyAction", reason))
+                needs.append(("dependencyAction", _NO_DEPENDENCIES))
             if not job.takes_job_action:
                 reason = "onTaskFailure is noaction; it takes performexitoptionsjobaction"
                 needs.append(("jobAction", reason))

@@ -10,12 +10,14 @@ from bulksubmit.core.bitmap import BLOCK
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.core.shard import SHARD_BITS, Unit, number_of
 from bulksubmit.distribute.messages import Blocks, Report
+from bulksubmit.errors import BulkSubmitError
 from bulksubmit.journal import Journal
+from bulksubmit.ledger import SUMMED
 from bulksubmit.observe.files import Files
 
 _BLOCKS_BITS = SHARD_BITS - BLOCK.bit_length() + 1  # Of a bitmap, a shard.
-# Copied, not summed, from a worker's counts: the run has its own.
-_SUMMED = [name for name in Counts.NUMBERS if name != "source_complete"]
+# What has happened, whether or not it is known what became of the tasks.
+_SENT = ("total", "requests", "retried_requests", "throttled_requests", "bytes_sent")
 
 
 def _ordinal_of(place: Place) -> int:
@@ -73,6 +75,8 @@ class Books:
 
     def blocks_of(self, number: int) -> Blocks:
         """What is settled of a shard, as its worker counts."""
+        if not self.ledger.states[number].counts.settled:  # All blocks would be looked at for it.
+            return []
         first = number << _BLOCKS_BITS
         found = self._journal.settled.blocks(first, first + (1 << _BLOCKS_BITS))
         return [(block - first, bits) for block, bits in found]
@@ -106,7 +110,7 @@ class Books:
             The tasks that were rejected or abandoned, with the journal's ordinals.
 
         Raises:
-            OutputError: if a file cannot be written. Then the report is not taken in.
+            OutputError: if a file cannot be written. Then what has settled is not taken in.
         """
         self._places.wheres.clear()
         state, base = self.ledger.states[number], number << SHARD_BITS
@@ -119,7 +123,11 @@ class Books:
         # Before the journal says that they are settled: after a crash a row may be there twice,
         # but none is missing.
         known = outcomes if first_line is not None else []
-        self._files.record(results, known)
+        try:
+            self._files.record(results, known)
+        except BulkSubmitError:
+            self._count_sent(report, number)
+            raise
         state = self.ledger.changed(number)
         self._count(state.counts, report, number)
         state.counts = Counts.of(report.counts)
@@ -153,7 +161,7 @@ class Books:
 
     def _count(self, before: Counts, report: Report, number: int) -> None:
         counts = self.counts
-        for name in _SUMMED:
+        for name in SUMMED:
             more = report.counts[name] - getattr(before, name)
             setattr(counts, name, getattr(counts, name) + more)
         known = self._attempts.get(number, {})
@@ -162,6 +170,14 @@ class Books:
         self._attempts[number] = report.attempts
         self._to_read -= bool(report.counts["source_complete"]) - before.source_complete
         counts.source_complete = self._to_read == 0
+
+    def _count_sent(self, report: Report, number: int) -> None:
+        """What has settled is not written down: it was sent all the same."""
+        state = self.ledger.changed(number)
+        for name in _SENT:
+            more = report.counts[name] - getattr(state.counts, name)
+            for counts in (state.counts, self.counts):
+                setattr(counts, name, getattr(counts, name) + more)
 
     def _renumbered(
         self, outcomes: Sequence[tuple[Outcome, str]], base: int, first_line: int | None

@@ -29,8 +29,8 @@ from bulksubmit.distribute.crew import Crew
 from bulksubmit.distribute.dispatch import Dispatch
 from bulksubmit.distribute.failures import error_of
 from bulksubmit.distribute.fleet import Fleet
-from bulksubmit.distribute.hall import Hall, tell
-from bulksubmit.distribute.messages import Budget, Failure, Orders, Report, Settled, Stop
+from bulksubmit.distribute.hall import Hall
+from bulksubmit.distribute.messages import Failure, Orders, Report, Settled, Stop
 from bulksubmit.distribute.numbering import counted_up_to, further
 from bulksubmit.distribute.roster import Roster
 from bulksubmit.distribute.standing import in_doubt, left_alone, sizes
@@ -43,6 +43,7 @@ from bulksubmit.errors import (
 )
 from bulksubmit.intake import Intake, ways_on
 from bulksubmit.journal import Journal
+from bulksubmit.nothing import is_nothing
 from bulksubmit.observe.files import Files
 from bulksubmit.observe.progress import Progress, progressed
 from bulksubmit.observe.report import Report as Account
@@ -145,7 +146,7 @@ class Coordinator:
         self._stopping = False
         self._news = Signal()  # For the workers.
         self._at_once = False
-        self._alone_s = anyio.current_time()
+        self._alone_s = self._told_alone_s = anyio.current_time()
         self._settled = False  # By somebody, since the others were told.
         self._of_shard: int | None = None  # Whose worker has told the error, by a line of its own.
         self._beginning, self._closing = anyio.CancelScope(), anyio.CancelScope()
@@ -232,7 +233,7 @@ class Coordinator:
         state = self._ledger.states[number]
         doubt_below = state.doubt_below
         try:
-            self._journal.will_send_shard(number)
+            self._journal.will_send_shard(number, self._tally.counts)
         except JournalError as error:
             self.stop(error)
             return None
@@ -300,6 +301,10 @@ class Coordinator:
         if self._roster.is_current(number, generation):
             self._fleet.gone(number)
             self._roster.disconnected(number, generation, why)
+            if not self._stopping:
+                shard = self._ledger.states[number].shard
+                reason = f"a worker is lost ({why}): what it had of {shard} is begun again"
+                self._observer(Noted("workers", reason))
             if silent:  # It hangs, or its machine is gone: nobody may ever tell its executor.
                 self._dispatch.forget(number, why)
         self._dispatch.changed.set()
@@ -310,9 +315,8 @@ class Coordinator:
         rejected, settled = self._tally.counts.rejected, self._tally.counts.settled
         bound = self._settings.rejects_bound
         if newly and bound.exceeded(rejected=rejected, taken=self._taken, settled=settled):
-            what = f"{rejected:,} of {settled:,} settled tasks were rejected"
-            reason = f"{what}, more than max-rejects allows; the last one: {newly[-1].code}"
-            self.stop(NotConverged(reason))
+            why = bound.why(rejected=rejected, settled=settled)
+            self.stop(NotConverged(f"{why}; the last one: {newly[-1].code}"))
 
     # --- Beside the workers --------------------------------------------------------------------
 
@@ -323,9 +327,7 @@ class Coordinator:
             if self._stopping:
                 await self._hall.tell(Stop(self._at_once))
                 continue
-            for number, share in self._divided().items():
-                if seat := self._hall.seats.get(number):
-                    await tell(seat, Budget(share))
+            await self._hall.share_out(self._divided())
 
     async def _keep_time(self) -> None:
         """Commit, tell how far it is, stop when time is over."""
@@ -336,7 +338,8 @@ class Coordinator:
             await anyio.sleep(COMMIT_S)
             now_s = anyio.current_time()
             if now_s >= ends_s and not self._stopping:
-                self.stop(NotConverged(f"{self._settings.max_duration_s:g} s are over"))
+                length_s = self._settings.max_duration_s
+                self.stop(NotConverged(f"max-duration of {length_s:g} s is over"))
             self._tell_if_alone(now_s)
             self._fleet.look()
             try:
@@ -352,12 +355,15 @@ class Coordinator:
 
     def _tell_if_alone(self, now_s: float) -> None:
         """Nobody may ever come: a cluster without workers takes calls all the same."""
+        patience_s = self._settings.retry_timeout_s
         if self._hall.seats or self._stopping:
-            self._alone_s = now_s
-        elif now_s >= self._alone_s + ALONE_S:
-            self._alone_s = now_s
-            reason = f"no worker has come for {ALONE_S:g} s: are there any, and can they reach"
-            self._observer(Noted("workers", f"{reason} {self._hall.where}?"))
+            self._alone_s = self._told_alone_s = now_s
+        elif now_s >= self._alone_s + patience_s:
+            self.stop(NotConverged(f"no worker has come for {patience_s:g} s"))
+        elif now_s >= self._told_alone_s + ALONE_S:
+            self._told_alone_s = now_s
+            reason = f"no worker for {now_s - self._alone_s:,.0f} s: are there any, and can they"
+            self._observer(Noted("workers", f"{reason} reach {self._hall.where}?"))
 
     # --- The end -------------------------------------------------------------------------------
 
@@ -448,13 +454,14 @@ class Coordinator:
         if self._ended:
             return self._ended
         counts = self._tally.counts
+        forgotten = self._error is not None and is_nothing(self.work)
         return self._tally.report(
             run_id=self.work.run_id,
             job_id=self._journal.identity.job_id,
             unsettled=counts.total - counts.settled - counts.abandoned,
             in_doubt=in_doubt(self._ledger.states, self._fleet),
             rejects_path=self._files.rejects_path,
-            journal_path=str(self._journal.path),
+            journal_path=None if forgotten else str(self._journal.path),
             error=self._error,
         )
 

@@ -16,6 +16,8 @@ from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.service.auth import EntraToken, SharedKey
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from distributed import Client
 
     from bulksubmit.api import AnyCredential
@@ -24,7 +26,7 @@ LOOPBACK = "127.0.0.1"
 WORKERS_MAX = 10_000
 
 
-def _nothing() -> None:
+def _nothing(*_: object) -> None:
     pass
 
 
@@ -41,6 +43,7 @@ class Crew:
         shard_bytes: How large a shard is to be; None for 64 to 256 MiB, less of a small source.
         make_credential: Makes the credential of a worker, in it; None for what its environment
             has.
+        give_up: Ends the process of a call that hangs, as far as it can be reached.
         close: Ends what was started for this run only.
         end: Ends it at once.
     """
@@ -51,6 +54,7 @@ class Crew:
     port: int = 0
     shard_bytes: int | None = None
     make_credential: "Callable[[], AnyCredential] | None" = field(default=None, repr=False)
+    give_up: "Callable[[Future[None]], None]" = _nothing
     close: Callable[[], None] = _nothing
     end: Callable[[], None] = _nothing
 
@@ -119,7 +123,14 @@ def local_crew(
         raise SettingsError(f"workers is {workers}; it must be from 1 to {WORKERS_MAX:,}")
     key = {KEY_VARIABLE: credential.key} if isinstance(credential, SharedKey) else {}
     pool = LocalWorkers(workers, environment=key)
-    return Crew(pool, workers, shard_bytes=shard_bytes, close=pool.shutdown, end=pool.terminate)
+    return Crew(
+        pool,
+        workers,
+        shard_bytes=shard_bytes,
+        give_up=pool.kill,
+        close=pool.shutdown,
+        end=pool.terminate,
+    )
 
 
 def dask_crew(

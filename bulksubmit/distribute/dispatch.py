@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 WINDOW_PER_WORKER = 2  # So that no worker waits for its next shard.
-LAST_REASON_S = 2.0  # For the executor to say what became of a worker.
+LAST_REASON_S = 2.0  # For the executor to say what became of the last workers.
 
 
 class Dispatch:
@@ -65,8 +65,10 @@ class Dispatch:
         def done(future: "Future[None]") -> None:
             loop.call_soon_threadsafe(self._done, future)
 
-        while not self._roster.over:
+        while True:
             self._take_back()
+            if self._roster.over:  # Maybe by what was just taken back: nothing more will come.
+                break
             while not self._stopped and (number := self._roster.hand_out(self._window)) is not None:
                 if self._before:
                     await self._before(number)
@@ -80,8 +82,10 @@ class Dispatch:
             if self._stopped and not self._hall.seats:
                 return
             await self.changed.wait()
+        # All have said their last word, but may still be on their way out of the call: a Dask
+        # cluster that is closed now would complain of each. Of poisoned ones the reason is wanted.
         with anyio.move_on_after(LAST_REASON_S):
-            while self._futures and self._roster.poisoned:
+            while self._futures:
                 await self.changed.wait()
         self._take_back()
 
@@ -93,9 +97,10 @@ class Dispatch:
         self.changed.set()
 
     def forget(self, number: int, why: str) -> None:
-        """Wait no longer for what the executor says of a shard."""
+        """Wait no longer for what the executor says of a shard, whose worker hangs."""
         for future in [each for each, its in self._futures.items() if its == number]:
             del self._futures[future]
+            self._crew.give_up(future)  # Or it would keep a place that others need.
         self._returned.append((number, why))
         self.changed.set()
 

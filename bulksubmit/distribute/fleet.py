@@ -32,6 +32,7 @@ class Fleet:
         self.life = life
         self._history, self._tally, self._clock = history, tally, clock
         self._now: dict[int, Gauges] = {}
+        self._last: dict[int, Gauges] = {}
         self._before = Gauges(causes={}, limit_cut={}, troubles={})  # Of workers that are gone.
         self._samples: list[Sample] = []
         self._started_s = self._since_s = clock()
@@ -62,6 +63,7 @@ class Fleet:
         gauges = self._now.pop(number, None)
         if gauges is None:
             return
+        self._last[number] = gauges
         before = self._before
         self._before = Gauges(
             limit_raised=before.limit_raised + gauges.limit_raised,
@@ -92,6 +94,10 @@ class Fleet:
     def of(self, number: int) -> Gauges | None:
         """What the worker of a shard has said last; None if there is none."""
         return self._now.get(number)
+
+    def last_of(self, number: int) -> Gauges | None:
+        """The same; or what the last one said that is gone."""
+        return self._now.get(number) or self._last.get(number)
 
     @property
     def recently(self) -> Limited | None:

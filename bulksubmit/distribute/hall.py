@@ -2,6 +2,7 @@
 
 import hmac
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -11,8 +12,10 @@ import anyio
 from anyio.abc import ByteStream, Listener, SocketAttribute, TaskGroup
 from anyio.streams.tls import TLSStream
 
+from bulksubmit.distribute.budget import Share
 from bulksubmit.distribute.link import SILENCE_S, Call, Line, LinkLost, coordinators_end
 from bulksubmit.distribute.messages import (
+    Budget,
     FromWorker,
     Heard,
     Hello,
@@ -52,7 +55,7 @@ class Desk(Protocol):
         """End the run with this error."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Seat:
     """A worker at its work.
 
@@ -60,11 +63,13 @@ class Seat:
         number: Of its shard.
         generation: That it works in.
         line: To it.
+        share: What it was told that it may do.
     """
 
     number: int
     generation: int
     line: Line[FromWorker, ToWorker]
+    share: Share | None = None
 
 
 class Hall:
@@ -126,6 +131,21 @@ class Hall:
         for seat in [*self.seats.values()]:
             await tell(seat, message)
 
+    async def share_out(self, shares: Mapping[int, Share]) -> None:
+        """Tell workers what they may do, if it is something else than they were told before.
+
+        With each shard that begins or ends the shares of all change a little, and of most by
+        nothing: a hundred workers would be told two hundred times a shard.
+
+        Args:
+            shares: By shard.
+        """
+        for number, share in shares.items():
+            seat = self.seats.get(number)
+            if seat and seat.share != share:
+                seat.share = share
+                await tell(seat, Budget(share))
+
     async def close(self) -> None:
         """Hang up on all workers."""
         for seat in [*self.seats.values()]:
@@ -170,7 +190,7 @@ class Hall:
         generation, orders = found
         if former := self.seats.pop(number, None):
             await former.line.aclose()
-        seat = self.seats[number] = Seat(number, generation, line)
+        seat = self.seats[number] = Seat(number, generation, line, orders.share)
         gone, silent = "", False
         try:
             gone = await self._heed(seat, orders)

@@ -70,6 +70,7 @@ class LocalWorkers(Executor):
         self._calls: deque[_Call] = deque()
         self._threads: list[threading.Thread] = []
         self._running: dict[int, subprocess.Popen[bytes]] = {}  # By the number of its thread.
+        self._at: dict[Future[Any], subprocess.Popen[bytes]] = {}  # By what they work at.
         self._idle = 0  # Threads that wait for a call, or are about to.
         self._closed = False  # No call is taken any more.
         self._terminated = False  # No process is started any more.
@@ -133,6 +134,16 @@ class LocalWorkers(Executor):
         if wait:
             for thread in self._threads:
                 thread.join()
+
+    def kill(self, future: "Future[Any]") -> None:
+        """End the process that runs a call, because it hangs: the call fails with WorkerLost.
+
+        A call that no process runs is left alone.
+        """
+        with self._changed:
+            child = self._at.get(future)
+        if child:
+            child.kill()  # Of one that is stopped, SIGTERM would have to wait.
 
     def terminate(self) -> None:
         """End all processes now, and wait for their end, for 2 s at the most and then some.
@@ -204,7 +215,11 @@ class LocalWorkers(Executor):
                 child = self._start(number)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is the call's
             return child, partial(call.future.set_exception, error)
+        with self._changed:
+            self._at[call.future] = child
         result = _exchange(child, message)
+        with self._changed:
+            del self._at[call.future]
         if result is None:
             self._end(number, child)
             lost = WorkerLost(_how_it_ended(child), child.pid)

@@ -13,6 +13,8 @@ No clock, no network: whoever holds the connections and the executor's futures t
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, auto
+from heapq import heappop, heappush
+from operator import attrgetter
 
 # A worker can be lost by bad luck; three in a row, none of which settled anything, are no luck.
 LOSSES_MAX = 3
@@ -28,6 +30,8 @@ class _At(Enum):
 
 @dataclass(slots=True)
 class _Entry:
+    number: int
+    place: int  # In the order in which they are handed out.
     at: _At = _At.WAITING
     generation: int = 0
     losses: int = 0  # In a row, without a task settled in between.
@@ -44,7 +48,12 @@ class Roster:
         Args:
             numbers: Of the shards, in the order in which they are to be handed out.
         """
-        self._entries = {number: _Entry() for number in numbers}
+        self._entries = {number: _Entry(number, at) for at, number in enumerate(numbers)}
+        # Of thousands of shards few are under way: what is asked at each report looks at those
+        # alone. A heap, since one that comes back goes before those that follow it in order.
+        self._waiting = [(entry.place, number) for number, entry in self._entries.items()]
+        self._under_way: dict[int, _Entry] = {}  # Handed out or running.
+        self._left = set(self._entries)  # Neither ended nor poisoned.
 
     # --- Handing out ---------------------------------------------------------------------------
 
@@ -54,11 +63,12 @@ class Roster:
         Args:
             window: How many it may have.
         """
-        if sum(e.at in {_At.HANDED_OUT, _At.RUNNING} for e in self._entries.values()) >= window:
-            return None
-        for number, entry in self._entries.items():
-            if entry.at is _At.WAITING:
-                entry.at, entry.told = _At.HANDED_OUT, False
+        while self._waiting and len(self._under_way) < window:
+            _, number = heappop(self._waiting)
+            entry = self._entries[number]
+            if entry.at is _At.WAITING:  # Not begun since, by a worker that was thought lost.
+                self._move(entry, _At.HANDED_OUT)
+                entry.told = False
                 return number
         return None
 
@@ -71,11 +81,12 @@ class Roster:
             The generation that it works in; None if there is nothing to do.
         """
         entry = self._entries.get(number)
-        if entry is None or entry.at in {_At.ENDED, _At.POISONED}:
+        if entry is None or entry.at in (_At.ENDED, _At.POISONED):
             return None
         if entry.at is _At.RUNNING and self._lose(entry, "another worker has begun it"):
             return None
-        entry.at, entry.told = _At.RUNNING, False
+        self._move(entry, _At.RUNNING)
+        entry.told = False
         entry.generation += 1
         return entry.generation
 
@@ -92,7 +103,7 @@ class Roster:
 
     def end(self, number: int) -> None:
         """Its worker has said its last word."""
-        self._entries[number].at = _At.ENDED
+        self._move(self._entries[number], _At.ENDED)
 
     def disconnected(self, number: int, generation: int, why: str) -> None:
         """A worker is not heard any more; its executor may begin the shard again, or fail."""
@@ -102,31 +113,43 @@ class Roster:
     def returned(self, number: int, why: str) -> None:
         """The executor has done with a shard; if it has not ended, it is to be handed out again."""
         entry = self._entries[number]
-        if entry.at in {_At.HANDED_OUT, _At.RUNNING} and not entry.told:
+        if entry.at in (_At.HANDED_OUT, _At.RUNNING) and not entry.told:
             self._lose(entry, why)
         entry.why = why  # It knows more than whoever has seen a connection end.
         if entry.at is _At.HANDED_OUT:
-            entry.at = _At.WAITING
+            self._move(entry, _At.WAITING)
 
     def _lose(self, entry: _Entry, why: str) -> bool:
         """A worker is lost; returns whether it was one too many."""
         entry.losses += 1
         entry.told, entry.why = True, why
         poisoned = entry.losses >= LOSSES_MAX
-        entry.at = _At.POISONED if poisoned else _At.HANDED_OUT
+        self._move(entry, _At.POISONED if poisoned else _At.HANDED_OUT)
         return poisoned
+
+    def _move(self, entry: _Entry, at: _At) -> None:
+        entry.at = at
+        if at in (_At.HANDED_OUT, _At.RUNNING):
+            self._under_way[entry.number] = entry
+        else:
+            self._under_way.pop(entry.number, None)
+        if at is _At.WAITING:
+            heappush(self._waiting, (entry.place, entry.number))
+        elif at in (_At.ENDED, _At.POISONED):
+            self._left.discard(entry.number)
 
     # --- What it comes to ----------------------------------------------------------------------
 
     @property
     def running(self) -> list[int]:
-        """Shards that a worker works on."""
-        return [number for number, entry in self._entries.items() if entry.at is _At.RUNNING]
+        """Shards that a worker works on, in the order in which they were handed out first."""
+        running = [entry for entry in self._under_way.values() if entry.at is _At.RUNNING]
+        return [entry.number for entry in sorted(running, key=attrgetter("place"))]
 
     @property
     def over(self) -> bool:
         """Whether nothing is left to be done or waited for."""
-        return all(entry.at in {_At.ENDED, _At.POISONED} for entry in self._entries.values())
+        return not self._left
 
     @property
     def poisoned(self) -> dict[int, str]:

@@ -30,7 +30,7 @@ def sizes(states: Sequence[ShardState], fleet: Fleet) -> tuple[int, int, int]:
         if counts.converged:
             read += size
             settled += size
-        elif gauges := fleet.of(shard.number):
+        elif gauges := fleet.last_of(shard.number):
             read += gauges.bytes_read if shard.bytes else counts.total
             settled += (gauges.bytes_settled or 0) if shard.bytes else counts.settled
         elif counts.total and counts.source_complete:
@@ -58,6 +58,6 @@ def left_alone(
     shards = f"{len(listed)} shards" if len(listed) > 1 else "one shard"
     lines = "\n  ".join(listed)
     return NotConverged(
-        f"{shards} ended worker after worker, and were left alone; the others have ended well\n"
+        f"{shards} ended worker after worker, and were left alone\n"
         f"  {lines}\n  bulksubmit runs resume {run.run_id} tries again"
     )

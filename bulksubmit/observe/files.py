@@ -10,6 +10,7 @@ import orjson
 
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.errors import OutputError
+from bulksubmit.observe.written import open_to_append, write
 
 
 class Places(Protocol):
@@ -24,6 +25,8 @@ class Places(Protocol):
 
 class OutcomeFile:
     """Outcomes as NDJSON. What is recorded is with the operating system at once.
+
+    A pipe will do, if somebody reads it: see written.py.
 
     Attributes:
         path: Where; None if nothing was ever written and no path was asked for.
@@ -81,7 +84,7 @@ class OutcomeFile:
         try:
             # After an error no more: the last row may be cut, and the next would run on in it.
             while rows and not self._error:
-                rows = rows[os.write(self._file, rows) :]
+                rows = rows[write(self._file, rows) :]
                 self._holds_rows = True
         except OSError as error:
             self._error = error.strerror
@@ -94,8 +97,7 @@ class OutcomeFile:
             if not self._go_on and self._path.exists() and self._path.stat().st_size:
                 raise OutputError(f"{self._path} holds something already; name a new file")
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND
-            self._file = os.open(self._path, flags, mode=0o600)
+            self._file = open_to_append(self._path, mode=0o600, readable=True)
             self._end_cut_row(self._file)
         except OSError as error:
             raise OutputError(f"{self._path} cannot be made: {error.strerror}") from error

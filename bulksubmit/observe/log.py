@@ -38,10 +38,15 @@ def log_to(file: TextIO, *, as_json: bool) -> Observer:
 
     def observe(event: Event, /) -> None:
         name, names = forms[type(event)]
-        values = {name: getattr(event, name) for name in names}
+        values = {name: _rounded(getattr(event, name)) for name in names}
         (log.warning if _is_warning(event) else log.info)(name, **values)
 
     return observe
+
+
+def _rounded(value: object) -> object:
+    """Seconds to the microsecond: what is beyond is no news, and hard to read."""
+    return round(value, 6) if isinstance(value, float) else value
 
 
 def _redacted(_log: object, _name: str, fields: structlog.typing.EventDict) -> dict[str, Any]:

@@ -36,6 +36,7 @@ class Progress:
         bytes_settled: Where as many tasks end as are settled, if that is known.
         settled_before: Of the settled tasks, those that earlier processes of the run settled.
         stopping: Nothing more is sent; the replies in flight are awaited.
+        looked_up: Tasks whose ID is taken, or may be, that are compared with what the job holds.
     """
 
     report: Report
@@ -49,6 +50,7 @@ class Progress:
     bytes_settled: int | None = None
     settled_before: int = 0
     stopping: bool = False
+    looked_up: int = 0
 
     @property
     def settled(self) -> int:
@@ -166,7 +168,8 @@ def _first_parts(progress: Progress, pace: Pace) -> Iterator[str]:
 def _other_parts(progress: Progress, pace: Pace) -> Iterator[str]:
     report = progress.report
     if not report.source_complete:
-        yield "reading…"
+        # Before the first task, the job is asked for; or the source has nothing yet.
+        yield "reading…" if report.total else "starting…"
     if progress.settled_before:
         yield f"{progress.settled_before:,} in earlier processes"
     yield from (f"{count:,} {word}" for count, word in counts(progress) if word != "added")
@@ -196,6 +199,7 @@ def counts(progress: Progress) -> Iterator[tuple[int, str]]:
         (report.rejected, "rejected"),
         (report.abandoned, "abandoned"),
         (progress.retrying, "retrying"),
+        (progress.looked_up, "being looked up"),
         (report.in_doubt, "in doubt"),
     )
     yield from ((count, word) for count, word in others if count)

@@ -116,6 +116,8 @@ class Report:
         journal_path: Where the run's journal is, if it has one.
         exit_code: What the process should say.
         error: What ended the run, if it did not converge.
+        resumed: An earlier process began the run: times, rates and the limit are this one's. Not
+            among the JSON values.
     """
 
     run_id: str | None
@@ -147,10 +149,12 @@ class Report:
     journal_path: str | None
     exit_code: int
     error: str | None = None
+    resumed: bool = False
 
     def as_dict(self) -> dict[str, object]:
         """The report as JSON types; ``error`` is there only if there was one."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
+        del values["resumed"]
         if self.error is None:
             del values["error"]
         return values
@@ -183,6 +187,7 @@ class Tally:
 
     Attributes:
         counts: Up to now.
+        resumed: Earlier processes have begun to count.
         limit: How many attempts may be in flight.
         limit_reason: Why it is that many; None if it has never changed.
         limit_raised: How often it was raised.
@@ -201,7 +206,7 @@ class Tally:
         """
         self._clock, self._started_s = clock, clock()
         self.settled_before, self._requests_before = 0, 0
-        self.counts = Counts()
+        self.counts, self.resumed = Counts(), False
         self.limit: float | None = None
         self.limit_reason: str | None = None
         self.limit_raised, self.limit_cut = 0, Counter[str]()
@@ -212,7 +217,7 @@ class Tally:
 
     def go_on(self, counts: Counts) -> None:
         """Go on from what earlier processes of the run counted; the rate is this process's."""
-        self.counts = counts
+        self.counts, self.resumed = counts, counts.total > 0
         self.settled_before, self._requests_before = counts.settled, counts.requests
 
     def __call__(self, event: Event, /) -> None:
@@ -318,4 +323,5 @@ class Tally:
             journal_path=journal_path,
             exit_code=int(code),
             error=str(error) or type(error).__name__ if error else None,
+            resumed=self.resumed,
         )

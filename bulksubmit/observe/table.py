@@ -3,6 +3,8 @@
 from bulksubmit.observe.causes import WORDS, Cause
 from bulksubmit.observe.report import ExitCode, Report, shown_limit
 
+_WAYS_ON = ("bulksubmit runs resume", "submit again")
+
 
 def report_table(report: Report) -> str:
     """The report as lines of a label and a value, ending with a line end."""
@@ -28,12 +30,12 @@ def report_rows(report: Report) -> list[tuple[str, str]]:
         ("  unsettled", _unsettled(report)),
         ("requests", _requests(report)),
         ("sent", f"{report.bytes_sent / 1e6:,.1f} MB"),
-        ("took", f"{report.elapsed_s:,.1f} s, {report.tasks_per_s:,.0f} tasks/s"),
+        ("took", _took(report)),
     ]
-    if report.limit is not None and report.requests:
-        rows.append(("limit", _limit(report)))
+    if report.limit is not None and report.requests and not _was_done(report):
+        rows.append(("limit", f"{_limit(report)}{_whose(report)}"))
     if report.limited_by:
-        rows.append(("speed", _speed(report)))
+        rows.append(("speed", f"{_speed(report)}{_whose(report)}"))
     if report.rejects_path:
         rows.append(("rejects", report.rejects_path))
     if report.journal_path:
@@ -43,6 +45,22 @@ def report_rows(report: Report) -> list[tuple[str, str]]:
     if advice := _advice(report):
         rows.append(("next", advice))
     return rows
+
+
+def _took(report: Report) -> str:
+    if _was_done(report):
+        return f"{report.elapsed_s:,.1f} s: nothing was left to do"
+    return f"{report.elapsed_s:,.1f} s, {report.tasks_per_s:,.0f} tasks/s{_whose(report)}"
+
+
+def _whose(report: Report) -> str:
+    """What is not of the whole run, like the counts, does not add up with them."""
+    return " (this process)" if report.resumed else ""
+
+
+def _was_done(report: Report) -> bool:
+    """An earlier process had settled it all."""
+    return report.resumed and report.converged and not report.tasks_per_s
 
 
 def _existed(report: Report) -> str:
@@ -86,14 +104,14 @@ def _speed(report: Report) -> str:
 
 def _advice(report: Report) -> str | None:
     match ExitCode(report.exit_code):
+        case _ if any(words in (report.error or "") for words in _WAYS_ON):
+            return None  # The error says how.
         case ExitCode.USAGE:
             return "mend that and submit again; nothing was sent"
         case ExitCode.REJECTED:
             return "mend what the rejects file shows, each task with the reason, and submit it"
-        case _ if not (report.unsettled or report.abandoned):
+        case _ if report.converged or not report.total:
             return None
-        case _ if "bulksubmit runs resume" in (report.error or ""):
-            return None  # The error says how.
         case _ if report.journal_path:
             return f"bulksubmit runs resume {report.run_id}"
         case _:

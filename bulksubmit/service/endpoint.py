@@ -42,6 +42,9 @@ def parse_endpoint(endpoint: str) -> str:
             f"the endpoint {text!r} would send credentials in the clear: "
             "use https://, http:// is for this machine only"
         )
+    if "." not in host and ":" not in host and port is None and not is_loopback(host):
+        # With a port it may be a host of one's own network, such as a container.
+        raise SettingsError(f"the endpoint {text!r} is no full host name; {_EXAMPLE}")
     netloc = f"[{host}]" if ":" in host else host
     return f"{parts.scheme}://{netloc}" + (f":{port}" if port is not None else "")
 

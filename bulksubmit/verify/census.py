@@ -56,8 +56,8 @@ class Census:
 
     Attributes:
         requests: How many were sent.
-        listed: How many tasks were on the pages of the list that was made last, some of them
-            more than once.
+        listed: How many tasks were on the pages of the list that is made, those that come again
+            counted once.
         fields: What to show of each task, by the names on the wire; None for everything.
     """
 
@@ -86,6 +86,7 @@ class Census:
         self.fields: tuple[str, ...] | None = ("id",)
         self.page_max = PAGE_MAX
         self._in_flight = self._unfinished = 0
+        self._again = 0  # Tasks that were listed, and are going to be once more.
         self._good_s = -math.inf  # When the last good answer came.
 
     async def list_all(
@@ -102,7 +103,7 @@ class Census:
             ServiceUnreachable: if a page cannot be had, patiently asked for.
             Exception: what ``take`` raises.
         """
-        self.listed, self._unfinished = 0, 0
+        self.listed, self._unfinished, self._again = 0, 0, 0
         places = CapacityLimiter(self._places)
         async with _Beside() as beside:
 
@@ -146,14 +147,16 @@ class Census:
     ) -> Sequence[Span]:
         """List a part to its end; or, if it is long, to where it is split, and in what."""
         link: str | None = None
-        pages = empty = 0
+        pages = empty = seen = 0
         while True:
             page = await self._page(span, link)
-            if page is None:  # Not to be had by this link.
-                link = None
+            if page is None:  # Not to be had by this link: from the beginning.
+                self._again += seen
+                link, seen = None, 0
                 continue
             take(page.value)
-            self.listed += len(page.value)
+            seen += len(page.value)
+            self._count(len(page.value))
             link, pages = page.next_link, pages + 1
             if link is None:
                 return ()
@@ -164,7 +167,13 @@ class Census:
             if splits and page.value and self._is_long(pages):
                 parts = split(span, [task.id.lower() for task in page.value])
                 if parts:
+                    self._again += seen
                     return parts
+
+    def _count(self, tasks: int) -> None:
+        repeated = min(self._again, tasks)
+        self._again -= repeated
+        self.listed += tasks - repeated
 
     def _is_long(self, pages: int) -> bool:
         doubled = pages >= SPLIT_PAGES_MIN and not pages & (pages - 1)

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from io import BufferedWriter
 from pathlib import Path
+from typing import BinaryIO
 
 import orjson
 
 from bulksubmit.errors import OutputError
+from bulksubmit.observe.written import Written
 from bulksubmit.verify.difference import Difference, Example, Kind
 
 # A place in the source for a person, by ordinal and line.
@@ -103,17 +106,24 @@ class Rows:
     """A file with a row for each difference, in no order."""
 
     def __init__(self, path: Path, where: Where) -> None:
-        """Make the file, or empty it.
+        """Make the file.
 
         Args:
-            path: The file.
+            path: The file, or a pipe that somebody reads. One that holds something already is not
+                overwritten.
             where: What to say of a place in the source.
 
         Raises:
-            OutputError: if it cannot be written.
+            OutputError: if it cannot be written, or holds something already.
         """
         self._path, self._where = path, where
+        self._file: BinaryIO
         try:
+            if path.exists() and not path.is_file():
+                self._file = BufferedWriter(Written(path))  # type: ignore[type-var] # It is raw
+                return
+            if path.exists() and path.stat().st_size:
+                raise OutputError(f"{path} holds something already; name a new file")
             self._file = path.open("wb")
         except OSError as error:
             raise self._failed(error) from error

@@ -14,7 +14,7 @@ import click
 import orjson
 import pytest
 
-from bulksubmit.cli import bulksubmit
+from bulksubmit.cli import bulksubmit, main
 from bulksubmit.cli.command import Command, Option
 from tests.cli.test_profiles import invoke
 
@@ -74,7 +74,7 @@ def test_help_imports_little() -> None:
         import sys
         from click.testing import CliRunner
         before = set(sys.modules)
-        from bulksubmit.cli import bulksubmit
+        from bulksubmit.cli import bulksubmit, main
         for words in {list(COMMANDS)!r}:
             done = CliRunner().invoke(bulksubmit, [*words.split(), "--help"])
             assert done.exit_code == 0, done.output
@@ -166,6 +166,49 @@ def test_mistyped(args: str, said: str) -> None:
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("args", "env"),
+    [
+        ("runs show nope --output json", {}),
+        ("runs report nope --output=json", {}),
+        ("runs list --foo --output json", {}),
+        ("validate --foo", {"BULKSUBMIT_OUTPUT": "json"}),
+        ("submit --foo", {"BULKSUBMIT_OUTPUT": "json"}),
+    ],
+)
+def test_a_mistake_is_told_to_a_program(
+    args: str,
+    env: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """
+    Whoever asks for JSON gets an object, also if nothing comes to be done.
+    """
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sys, "argv", ["bulksubmit", *args.split()])
+
+    with pytest.raises(SystemExit) as left:
+        main()
+
+    said = orjson.loads(capsys.readouterr().out)
+    assert left.value.code == said["exit_code"] == 2
+    assert said["error"]
+
+
+@pytest.mark.parametrize("flag", ["--results", "--rejects", "--log-file"])
+def test_standard_output_is_named(flag: str) -> None:
+    """
+    ``-`` would be a file of that name: it is said how standard output is called.
+    """
+    done = invoke("submit", "x", "--job-id", "j", flag, "-")
+
+    assert done.exit_code == 2
+    assert f"Invalid value for '{flag}'" in done.stderr
+    assert "- is no file; name one. /dev/stdout is standard output" in done.stderr
+
+
 def test_a_mistyped_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """
     A variable of ours that nothing reads would have no effect: that is told.
@@ -199,9 +242,9 @@ def test_a_broken_pipe_is_quiet(command: str, tasks: Path) -> None:
     """
     Who has read enough may go: nobody complains.
     """
-    done = run(f"bulksubmit {command} | :", cwd=tasks.parent)
+    done = run(f"bulksubmit {command} | :; echo ${{PIPESTATUS[0]}}", cwd=tasks.parent)
 
-    assert done.stderr == b""
+    assert (done.stderr, done.stdout) == (b"", b"141\n")
 
 
 def test_a_full_disk_is_told(tasks: Path) -> None:

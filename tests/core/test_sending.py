@@ -129,7 +129,7 @@ def test_counts() -> None:
     assert reconciler.unsettled == 160
     assert reconciler.unsettled_bytes == sum(len(task.body) for task in tasks[90:])
     assert reconciler.in_doubt == 10
-    assert reconciler.retrying == 110
+    assert reconciler.sent_before == (110, 0)
     third = sent(reconciler, 1.0)
     assert len(third.tasks) == 50
     assert reconciler.in_doubt == 60

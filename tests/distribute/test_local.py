@@ -32,6 +32,24 @@ def is_alive(pid: int) -> bool:
     return True
 
 
+def test_a_process_that_hangs_is_ended_and_replaced(tmp_path: Path) -> None:
+    """
+    Stopped, it heeds nothing but SIGKILL; its place is another's.
+    """
+    with LocalWorkers(1) as one:
+        hung = wait_in(one, tmp_path)
+        later = one.submit(calls.add, 1, 2)
+        os.kill(hung.pid, signal.SIGSTOP)
+        one.kill(later)  # Nobody runs it yet.
+        one.kill(hung.future)
+
+        with pytest.raises(WorkerLost, match="killed by SIGKILL"):
+            hung.future.result(10)
+        assert later.result(10) == 3
+        one.kill(hung.future)  # Nobody runs it any more.
+        assert one.submit(calls.add, 3, 4).result(10) == 7
+
+
 def test_calls_are_run_elsewhere(workers: LocalWorkers) -> None:
     """
     A hundred calls return what they return, each to its own future, from three processes that

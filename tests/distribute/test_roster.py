@@ -105,6 +105,31 @@ def test_a_call_that_never_reached_a_worker_counts_as_a_loss() -> None:
     assert roster.poisoned
 
 
+def test_a_shard_that_comes_back_goes_before_those_that_follow_it() -> None:
+    roster = Roster([4, 5, 6])
+    assert [roster.hand_out(2), roster.hand_out(2)] == [4, 5]
+
+    roster.returned(4, "gone")
+
+    assert roster.hand_out(2) == 4
+    assert roster.hand_out(3) == 6
+
+
+def test_a_shard_that_waits_may_be_begun_by_a_worker_that_was_thought_lost() -> None:
+    """
+    It is not handed out a second time then, and nothing is waited for when it has ended.
+    """
+    roster = Roster([0])
+    roster.hand_out(1)
+    roster.returned(0, "gone")
+
+    assert roster.begin(0) == 1
+    assert roster.hand_out(2) is None
+    roster.end(0)
+    assert roster.over
+    assert roster.hand_out(2) is None
+
+
 @given(st.lists(st.tuples(st.sampled_from("hbdrse"), st.integers(0, 3)), max_size=60))
 def test_whatever_happens_each_shard_ends_once(happenings: list[tuple[str, int]]) -> None:
     """

@@ -5,13 +5,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Literal
 
+import anyio
 import pytest
 
 from bulksubmit import SettingsError, SourceError, Verdict, resume, submit
 from bulksubmit.core.events import RequestEnded
 from bulksubmit.distribute.crew import Crew
 from bulksubmit.emulator.faults import Faults
-from bulksubmit.errors import NotConverged, ServiceRefused
+from bulksubmit.errors import NotConverged, OutputError, ServiceRefused
 from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.service import transport
 from bulksubmit.settings import RejectsBound, Settings
@@ -200,6 +201,23 @@ async def test_a_shard_that_ends_each_worker_is_named_and_the_rest_is_done(tmp_p
     assert outcomes.report.added == 3000
 
 
+async def test_a_run_ends_if_every_worker_is_lost(tmp_path: Path) -> None:
+    """
+    Nobody is left who could say anything once the last shard is given up.
+    """
+    path = write_lines(tmp_path / "tasks.jsonl", make_tasks(1000))
+    executor = Unlucky(2, loses=lambda _: True)
+    async with listening(make_service()) as account:
+        crew = Crew(executor, 2, shard_bytes=SHARD, make_credential=make_credential)
+        with anyio.fail_after(20):
+            ended = await flood(account, path, crew)
+
+    assert isinstance(ended.error, NotConverged)
+    assert "3 shards ended worker after worker" in str(ended.error)
+    assert ended.report.exit_code == 5
+    assert executor.lost == 9
+
+
 async def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> None:
     tasks = make_tasks(6000)
     path = write_lines(tmp_path / "tasks.jsonl", tasks)
@@ -221,6 +239,14 @@ async def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path: Path) -> No
     assert report.added + report.existed_own == 6000
     assert report.requests == account.adds
 
+    path.unlink()  # Of a run that has converged nothing is read, whoever is to share it.
+    async with (
+        threads(2) as crew,
+        resume(stopped.report.run_id, credential=make_credential(), executor=crew) as outcomes,
+    ):
+        await outcomes.drain()
+    assert (outcomes.report.exit_code, outcomes.report.requests) == (0, report.requests)
+
 
 async def test_too_many_rejects_stop_all(tmp_path: Path) -> None:
     lines = make_tasks(3000)
@@ -233,6 +259,24 @@ async def test_too_many_rejects_stop_all(tmp_path: Path) -> None:
 
     assert isinstance(ended.error, NotConverged)
     assert "max-rejects" in str(ended.error)
+
+
+async def test_what_cannot_be_written_down_was_sent_all_the_same(tmp_path: Path) -> None:
+    """
+    The disk with the results is full: the account does not say that nothing was sent.
+    """
+    path = write_lines(tmp_path / "tasks.jsonl", make_tasks(1000))
+    settings = Settings(results_path=Path("/dev/full"))
+    async with listening(make_service()) as account, threads(2, shard_bytes=SHARD) as crew:
+        ended = await flood(account, path, crew, settings)
+
+        assert isinstance(ended.error, OutputError)
+        report, held = ended.report, len(list(account.job.bodies()))
+    assert report.exit_code == 5
+    assert held > 0
+    assert report.requests > 0
+    # A worker that was stopped in time has sent nothing of what it has read.
+    assert 0 < report.in_doubt <= report.unsettled == report.total
 
 
 async def test_a_sweep_is_shared_too() -> None:

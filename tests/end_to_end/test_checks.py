@@ -54,6 +54,7 @@ def test_validate_lists_everything(wrong: Path) -> None:
         "duplicate id": "1",
         "tasks": "5",
         "of them invalid": "2",
+        "with the ID of another": "1",
     }.items()
 
 

@@ -1,9 +1,11 @@
 """Signals: the first drains and reports, the second leaves at once."""
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
@@ -14,6 +16,8 @@ from bulksubmit.emulator.faults import Faults
 from bulksubmit.emulator.service import Service
 from tests.end_to_end.account import (
     JOB_ID,
+    KEY,
+    NAME,
     listening,
     make_service,
     make_tasks,
@@ -197,16 +201,62 @@ async def test_table_of_an_interrupted_run(source: Path) -> None:
     assert ended.stderr == "error: interrupted by SIGINT\n"
 
 
-def test_signal_before_anything() -> None:
-    """
-    While the command is still being loaded, a signal just ends the process: the shell says 130,
-    and there is no traceback.
-    """
-    code = (
-        "import os, signal, bulksubmit.cli as cli\n"
-        "cli.bulksubmit.main = lambda **_: os.kill(os.getpid(), signal.SIGINT)\n"
-        "cli.main()"
-    )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+# What is done before a command is loaded, and signals that come just then.
+_EARLY = """if True:
+    import os, sys
+    from bulksubmit import early
+    from bulksubmit.__main__ import main
+    sys.argv = ["bulksubmit", *{words!r}]
+    begin = early.begin
+    def begin_and_be_told():
+        begin()
+        for number in {numbers!r}:
+            os.kill(os.getpid(), number)
+    early.begin = begin_and_be_told
+    main()
+"""
 
-    assert (ended.returncode, ended.stdout, ended.stderr) == (-signal.SIGINT, b"", b"")
+
+def early(words: Sequence[str], *numbers: int) -> subprocess.CompletedProcess[str]:
+    """``bulksubmit`` with these arguments, and what it says if it gets signals at once."""
+    program = _EARLY.format(words=[*words], numbers=[int(number) for number in numbers])
+    account = {"AZURE_BATCH_ACCOUNT": NAME, "AZURE_BATCH_ENDPOINT": "http://127.0.0.1:9"}
+    return subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, **account, "AZURE_BATCH_ACCESS_KEY": KEY},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_before_anything(source: Path, number: signal.Signals, exit_code: int) -> None:
+    """
+    Whoever is interrupted while it is still being loaded has its report all the same, and begins
+    nothing; to be asked how far it is harms nobody.
+    """
+    done = early([*SUBMIT, str(source)], signal.SIGUSR1, number)
+
+    assert done.returncode == exit_code
+    assert done.stderr == f"error: interrupted by {number.name}\n"
+    report = orjson.loads(done.stdout)
+    assert (report["run_id"], report["exit_code"]) == (None, exit_code)
+
+
+def test_two_signals_before_anything() -> None:
+    """
+    The second one waits for nothing, then, too.
+    """
+    done = early(["runs", "resume", "last"], signal.SIGTERM, signal.SIGINT)
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_a_signal_before_a_command_without_a_report() -> None:
+    """
+    It just ends the process: the shell says 130, and there is no traceback.
+    """
+    done = early(["validate", "x"], signal.SIGINT)
+
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")

@@ -1,6 +1,7 @@
 """Answers after which no task can be added: the run ends at once, and what came in counts."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -32,6 +33,7 @@ from tests.end_to_end.account import (
     make_service,
     make_tasks,
     refusing,
+    write_lines,
 )
 
 TASKS = make_tasks(5000)
@@ -230,3 +232,19 @@ async def test_name_does_not_resolve(monkeypatch: pytest.MonkeyPatch) -> None:
     assert caught.value.report is not None
     assert caught.value.report.exit_code == 3
     assert "no-such-account.invalid does not resolve" in str(caught.value)
+
+
+async def test_what_comes_to_nothing_leaves_nothing(tmp_path: Path, state_folder: Path) -> None:
+    """
+    A run of which nothing was read or sent is no unfinished one, nor the last: its folder goes.
+    """
+    path = write_lines(tmp_path / "tasks.jsonl", TASKS[:10])
+    async with listening(make_service()) as account:
+        missing = await flood(account, path, job_id="another")
+        folders = list((state_folder / "runs").iterdir())
+        sent = await flood(account, path)
+
+    assert isinstance(missing.error, ServiceRefused)
+    assert missing.report.journal_path is None
+    assert folders == []
+    assert sent.report.journal_path is not None

@@ -329,7 +329,7 @@ async def test_max_duration(source: Path) -> None:
             *("--max-tasks-per-request", "1"),
         )
         assert ended.exit_code == 5
-        assert ended.report["error"] == "0.2 s are over"
+        assert ended.report["error"] == "max-duration of 0.2 s is over"
         assert ended.report["in_doubt"] == 0
         assert ended.report["added"] == len(account.job)
 

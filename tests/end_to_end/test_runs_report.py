@@ -149,6 +149,8 @@ async def test_killed_and_gone_on_with(source: Path, here: Path) -> None:
     assert "All 6,000 tasks of the source are settled; 2 were rejected." in page
     assert ">killed</td>" in page
     assert ">converged</td>" in page
+    assert "<code>--max-rejects</code>" in page
+    assert "rejects_bound" not in page
 
 
 async def converged(account: Account, source: Path) -> None:

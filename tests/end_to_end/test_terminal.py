@@ -28,7 +28,7 @@ _HOW_FAR = r"[\d,]+ of (≥ )?[\d,]+ settled(, reading…)?"
 _PART = re.compile(
     rf"[ \d]{{2}}\d% [━╸─]+( {_HOW_FAR})?|{_HOW_FAR}|starting: nothing was read yet"
     r"|[\d,]+/s (now|mean)|[\d hmins]+ left|limited by: [a-z ()]+|holding, .*|stopping"
-    r"|[\d,]+ (added|existed|retrying|in doubt)"
+    r"|[\d,]+ (added|existed|retrying|being looked up|in doubt)"
     r"|[\d,]+ in flight(, limit [\d.]+( \([a-z ]+\))?)?|[\d.]+% throttled|p95 [\d,.]+ m?s"
 )
 

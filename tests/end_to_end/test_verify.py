@@ -26,7 +26,7 @@ from tests.end_to_end.account import (
     make_tasks,
     write_lines,
 )
-from tests.end_to_end.commands import Ended, as_user_of, bulksubmit, running
+from tests.end_to_end.commands import Ended, as_user_of, bulksubmit, bulksubmit_here, running
 
 TASKS = make_tasks(3000)
 FAULTS = Faults(
@@ -129,6 +129,26 @@ async def test_what_is_missing_is_submitted(tmp_path: Path) -> None:
     assert table.exit_code == 8
     assert "extra: in the job, and not in the source\n  t-00000\n  t-00001\n" in table.stdout
     assert "\n  and 290 more\n" in table.stdout
+
+
+async def test_a_fix_is_not_the_last_run(tmp_path: Path) -> None:
+    """
+    After --fix, ``last`` is what it was; the run that fixed says what it is a fix of.
+    """
+    service = make_service()
+    path = write_lines(tmp_path / "tasks.jsonl", TASKS[:300])
+    async with listening(service) as account:
+        run = await flood(account, path)
+        account.job.remove_task("t-00042")
+
+        fixed = await verified(account, "--run", "last", "--fix")
+        again = await verified(account, "--run", "last")
+
+    listed = bulksubmit_here("runs", "list", "--output", "json", env={})
+    shown = bulksubmit_here("runs", "show", "last", "--output", "json", env={})
+    assert (result_of(fixed)["fixed"], result_of(again)["expected"]) == (1, 300)
+    assert [row["source"] for row in orjson.loads(listed.stdout)] == [f"fix of {path}", str(path)]
+    assert orjson.loads(shown.stdout)["run_id"] == run.report.run_id
 
 
 async def test_a_run_is_verified(tmp_path: Path) -> None:

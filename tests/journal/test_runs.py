@@ -175,7 +175,7 @@ def test_an_unfinished_run_stands_in_the_way(task_file: Path) -> None:
     unfinished = left_behind(task_file)
 
     with closing(open_source(task_file)) as source:
-        with pytest.raises(UnfinishedRun, match=r"--resume.*--new-run") as raised:
+        with pytest.raises(UnfinishedRun, match=r'"resume".*"new"') as raised:
             begin(source)
         resumed = begin(source, on_unfinished="resume")
         resumed.journal.close()

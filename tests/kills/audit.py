@@ -75,13 +75,14 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class _Sent:
+class Sent:
     """A collection as the service got it.
 
     Attributes:
         arrived_s: When its head arrived.
         answered_s: When it was processed, be it after the connection was cut.
         life: The index of the process that sent it.
+        sender: Tells it from all others; of a sharded run, each worker's turn at a shard is one.
         tasks: Ordinals.
         settled: Those of them that its answer settles.
     """
@@ -89,6 +90,7 @@ class _Sent:
     arrived_s: float
     answered_s: float
     life: int
+    sender: str
     tasks: list[int]
     settled: list[int]
 
@@ -100,12 +102,12 @@ def audit(story: Story, record: Path) -> Figures:
         AssertionError: if anything is not as it should be.
     """
     figures = Figures(runs=1, tasks=len(story.tasks))
-    sent = list(_sent(story, record))
-    _check_service(story)
-    _check_end(story)
-    _check_asked(story)
+    sent = list(all_sent(story, record))
+    check_service(story)
+    check_end(story)
+    check_asked(story)
     _check_journals(story, sent)
-    _check_rows(story, figures)
+    check_rows(story, figures)
     _check_resent(story, sent, figures)
     for index, life in enumerate(story.lives):
         if life.killed:
@@ -114,7 +116,7 @@ def audit(story: Story, record: Path) -> Figures:
     return figures
 
 
-def _check_service(story: Story) -> None:
+def check_service(story: Story) -> None:
     """
     The service has exactly the tasks of the source, each as its line says, byte for byte, or as
     somebody else has added it.
@@ -131,7 +133,7 @@ def _check_service(story: Story) -> None:
         assert json.dumps(shown, ensure_ascii=False, separators=(",", ":")).encode() == line
 
 
-def _check_end(story: Story) -> None:
+def check_end(story: Story) -> None:
     """Report, journal and ``runs list`` tell of a run that has converged."""
     last, count = story.lives[-1], len(story.tasks)
     report, journal = json.loads(last.stdout), last.journal
@@ -166,8 +168,7 @@ def _check_planted(story: Story, journal: Journal) -> None:
         case "reject":  # Unless an attempt may have been ours, and what exists is alike.
             assert other <= journal.rejected <= same | other
             assert same <= journal.rejected | journal.existed
-    path = json.loads(story.lives[-1].stdout)["rejects_path"]
-    rows = [json.loads(row) for row in Path(path).read_bytes().splitlines()] if path else []
+    rows = read_rejects(story.lives[-1])
     told = {story.ordinals[row["line"]] for row in rows}
     # One that was rejected unread, and forgotten by a kill, may have been read then.
     assert journal.rejected <= told <= journal.rejected | same
@@ -175,7 +176,13 @@ def _check_planted(story: Story, journal: Journal) -> None:
         assert all(row["values"] == [_DIFFERS] for row in rows)
 
 
-def _check_asked(story: Story) -> None:
+def read_rejects(life: Life) -> list[dict[str, Any]]:
+    """The rows of the file that a report names."""
+    path = json.loads(life.stdout)["rejects_path"]
+    return [json.loads(row) for row in Path(path).read_bytes().splitlines()] if path else []
+
+
+def check_asked(story: Story) -> None:
     """
     A plain submit beside an unfinished run stops and names the ways on; to resume a run that
     has converged prints its report once more.
@@ -188,13 +195,13 @@ def _check_asked(story: Story) -> None:
         assert "--resume" in life.stderr
         assert "--new-run" in life.stderr
     said, report = json.loads(shown.stdout), json.loads(story.lives[-1].stdout)
-    assert shown.exit_code == story.lives[-1].exit_code
+    assert shown.exit_code == story.lives[-1].exit_code, shown.stderr
     for name in ("total", "added", "existed", "requests", "bytes_sent", "run_id"):
         assert said[name] == report[name]
     assert not any(life.rows for life in story.asked)
 
 
-def _check_journals(story: Story, sent: list[_Sent]) -> None:
+def _check_journals(story: Story, sent: list[Sent]) -> None:
     """
     However a process ends, the journal counts what it has bits for; nothing that was settled is
     ever unsettled or settled otherwise; and nothing was sent above the mark.
@@ -223,7 +230,7 @@ def _check_journals(story: Story, sent: list[_Sent]) -> None:
         assert before.row["requests"] <= after.row["requests"]
 
 
-def _check_rows(story: Story, figures: Figures) -> None:
+def check_rows(story: Story, figures: Figures) -> None:
     """See the module."""
     verdicts: dict[int, str] = {}
     for index, life in enumerate(story.lives):
@@ -246,7 +253,7 @@ def _check_rows(story: Story, figures: Figures) -> None:
                 assert set(here) <= life.journal.settled
 
 
-def _check_resent(story: Story, sent: list[_Sent], figures: Figures) -> None:
+def _check_resent(story: Story, sent: list[Sent], figures: Figures) -> None:
     """
     What one process sent, and what was answered so that it is settled, is sent again only if the
     process was killed; and then no more than was in flight and a second's work.
@@ -281,7 +288,7 @@ def _check_resent(story: Story, sent: list[_Sent], figures: Figures) -> None:
             figures.resent_max_share = max(figures.resent_max_share, share)
 
 
-def _sent(story: Story, record: Path) -> Iterator[_Sent]:
+def all_sent(story: Story, record: Path) -> Iterator[Sent]:
     """What the service got of this run, in order; which process sent it, the arrivals tell."""
     life_of: dict[str, int] = {}
     arrived_s: dict[str, float] = {}
@@ -301,7 +308,7 @@ def _sent(story: Story, record: Path) -> Iterator[_Sent]:
             arrived_s.setdefault(attempt, time_s)
             if row.get("sent"):
                 tasks, settled = _ordinals(row["sent"]), _ordinals(row["settled"])
-                yield _Sent(arrived_s[attempt], time_s, life_of[guid], tasks, settled)
+                yield Sent(arrived_s[attempt], time_s, life_of[guid], guid, tasks, settled)
 
 
 def _ordinals(task_ids: list[str]) -> list[int]:
@@ -319,7 +326,7 @@ def _verdict(journal: Journal, ordinal: int) -> str:
     return "existed" if ordinal in journal.existed else "added"
 
 
-def _phase(story: Story, index: int, sent: list[_Sent]) -> str:
+def _phase(story: Story, index: int, sent: list[Sent]) -> str:
     life: Life = story.lives[index]
     if life.journal is None:
         return "before there was a run"

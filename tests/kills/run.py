@@ -9,12 +9,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 from tests.kills import rest
 from tests.kills.service import KEY, NAME
@@ -26,10 +27,13 @@ COLLECTION = 100
 # A process that is not interrupted ends well before.
 _LIFE_MAX_S = 60.0
 _START_UP_S = 0.6
-_BLOCK = 65_536
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_CONVERGED = {0, 6}  # Every task exists; or some were rejected.
-_INTERRUPTED = {-signal.SIGKILL, *(128 + n for n in _SIGNALS), *(-n for n in _SIGNALS)}
+BLOCK = 65_536
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CONVERGED = {0, 6}  # Every task exists; or some were rejected.
+INTERRUPTED = {-signal.SIGKILL, *(128 + n for n in SIGNALS), *(-n for n in SIGNALS)}
+
+# Interrupts a process that runs, unless it ends before; returns the signals that it was sent.
+Interrupting: TypeAlias = Callable[["subprocess.Popen[bytes]"], list[signal.Signals]]
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class Journal:
         existed: Ordinals.
         rejected: Ordinals.
         exceptions: How many rows of exceptions there are.
+        shards: The rows of its table ``shard``, in order; none of a run of one process.
+        waiting: Ordinals of rejected tasks whose line is not known yet.
     """
 
     row: dict[str, Any]
@@ -49,6 +55,8 @@ class Journal:
     existed: frozenset[int]
     rejected: frozenset[int]
     exceptions: int
+    shards: tuple[dict[str, Any], ...] = ()
+    waiting: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -117,6 +125,14 @@ class Story:
 class Killer:
     """Tells one story."""
 
+    _padding = ""  # Of each task.
+    _planted: tuple[float, ...] = (
+        0.0,
+        0.002,
+        0.02,
+        0.2,
+    )  # Shares of IDs that somebody else may have taken.
+
     def __init__(self, endpoint: str, folder: Path, *, seed: int, tasks: int) -> None:
         """Begin one.
 
@@ -146,18 +162,18 @@ class Killer:
         interrupts = draw.randint(min(4, interrupts_max), interrupts_max)
         while True:
             plan = self._plan(_START_UP_S + self._left * life_s) if interrupts > 0 else ()
-            life = self._live(self._next_command(), plan)
+            life = self._live(self._next_command(), partial(_send, plan))
             story.lives.append(life)
-            if life.exit_code in _CONVERGED:
+            if life.exit_code in CONVERGED:
                 break
-            if not life.signals or life.exit_code not in _INTERRUPTED:
+            if not life.signals or life.exit_code not in INTERRUPTED:
                 raise AssertionError(
                     f"exit code {life.exit_code} of {life.arguments}: {life.stderr}"
                 )
             interrupts -= 1
-        story.asked.append(self._live(self._resume("last"), ()))
+        story.asked.append(self._live(self._resume("last")))
         story.listed = list(rest.list_tasks(self._endpoint, story.job_id))
-        story.runs = json.loads(self._live(("runs", "list", "--output", "json"), ()).stdout)
+        story.runs = json.loads(self._live(("runs", "list", "--output", "json")).stdout)
         return story
 
     @property
@@ -170,7 +186,8 @@ class Killer:
         """Some lines are blank, and the last one may lack its line end."""
         tasks, ordinals, lines = [], {}, []
         for ordinal in range(count):
-            values = {"id": f"t-{ordinal:06}", "displayName": "Ü", "commandLine": f"do {ordinal}"}
+            do = f"do {ordinal}{self._padding}"
+            values = {"id": f"t-{ordinal:06}", "displayName": "Ü", "commandLine": do}
             tasks.append(json.dumps(values, ensure_ascii=False, separators=(",", ":")).encode())
             if self._random.random() < 0.001:
                 lines.append(b"")
@@ -185,7 +202,7 @@ class Killer:
         """Somebody else has taken some of the IDs, and spells them otherwise."""
         draw, count = self._random, len(story.tasks)
         story.on_exists = draw.choice(["verify", "verify", "verify", "accept", "reject"])
-        planted = draw.sample(range(count), int(count * draw.choice([0.0, 0.002, 0.02, 0.2])))
+        planted = draw.sample(range(count), int(count * draw.choice(self._planted)))
         for ordinal in planted:
             task = json.loads(story.tasks[ordinal])
             task["id"] = task["id"].upper()
@@ -201,10 +218,10 @@ class Killer:
             case ["kill"]:
                 return ((first_s, signal.SIGKILL),)
             case ["stop"]:
-                return ((first_s, draw.choice(_SIGNALS)),)
+                return ((first_s, draw.choice(SIGNALS)),)
             case _:
                 again_s = draw.uniform(0.0, 0.1)
-                then = draw.choice([*_SIGNALS, signal.SIGKILL])
+                then = draw.choice([*SIGNALS, signal.SIGKILL])
                 return ((first_s, signal.SIGINT), (again_s, then))
 
     def _next_command(self) -> tuple[str, ...]:
@@ -220,7 +237,7 @@ class Killer:
         if journal.row["doubt_below"] and not converged:
             ways.append(self._submit("--resume"))
             if self._random.random() < 0.15:
-                self._story.asked.append(self._live(self._submit(), ()))
+                self._story.asked.append(self._live(self._submit()))
         return self._random.choice(ways)
 
     def _submit(self, *more: str) -> tuple[str, ...]:
@@ -235,10 +252,7 @@ class Killer:
         taken = ("--on-exists", self._story.on_exists)
         return (*settings, *taken, "--results", str(self._results), "--output", "json")
 
-    def _live(
-        self, arguments: tuple[str, ...], plan: tuple[tuple[float, signal.Signals], ...]
-    ) -> Life:
-        sent: list[signal.Signals] = []
+    def _live(self, arguments: tuple[str, ...], interrupt: Interrupting = lambda _: []) -> Life:
         with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
             begun_s = time.time()
             process = subprocess.Popen(
@@ -255,12 +269,7 @@ class Killer:
                 stdout=stdout,
                 stderr=stderr,
             )
-            for wait_s, number in plan:
-                try:
-                    process.wait(wait_s)
-                except subprocess.TimeoutExpired:
-                    process.send_signal(number)
-                    sent.append(number)
+            sent = interrupt(process)
             try:
                 process.wait(_LIFE_MAX_S)
             finally:
@@ -301,14 +310,31 @@ class Killer:
                     if not part.name.endswith("-shm"):
                         shutil.copy(part, copy)
                 with closing(sqlite3.connect(Path(copy, "run.db"))) as db:
-                    journal = _read(db)
+                    journal = self._read(db)
             if journal is not None:
                 found.append(journal)
         assert len(found) <= 1, "there is one run, whatever was begun and killed before"
         return found[0] if found else None
 
+    def _read(self, db: sqlite3.Connection) -> Journal | None:
+        return read_journal(db)
 
-def _read(db: sqlite3.Connection) -> Journal | None:
+
+def _send(
+    plan: tuple[tuple[float, signal.Signals], ...], process: "subprocess.Popen[bytes]"
+) -> list[signal.Signals]:
+    sent = []
+    for wait_s, number in plan:
+        try:
+            process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            sent.append(number)
+    return sent
+
+
+def read_journal(db: sqlite3.Connection) -> Journal | None:
+    """What a journal says; None if it does not hold a run yet."""
     db.row_factory = sqlite3.Row
     if not db.execute("SELECT * FROM sqlite_master WHERE name = 'run'").fetchone():
         return None
@@ -335,7 +361,7 @@ def _read(db: sqlite3.Connection) -> Journal | None:
 
 def _ordinals(number: int, bits: bytes) -> set[int]:
     return {
-        number * _BLOCK + index * 8 + place
+        number * BLOCK + index * 8 + place
         for index, byte in enumerate(bits)
         for place in range(8)
         if byte >> place & 1

@@ -10,6 +10,7 @@ import pytest
 
 from bulksubmit.core.model import ErrorDetail, Outcome, Verdict
 from bulksubmit.errors import OutputError
+from bulksubmit.observe import written
 from bulksubmit.observe.files import Files
 
 BODY = b'{ "id" : "t1", "commandLine":"\\u00e4 \xc3\xa4", "n": 1.50 }'
@@ -222,3 +223,56 @@ def test_nothing_follows_a_row_that_was_cut(
     *rows, last = (tmp_path / "results").read_bytes().split(b"\n")
     assert [orjson.loads(row)["id"] for row in rows] == ["t0"]
     assert last
+
+
+# --- Pipes -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    """A pipe with a name."""
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    return path
+
+
+def test_a_reader_gets_the_rows(pipe: Path, make_files: Callable[..., Files]) -> None:
+    """A pipe that is read gets each row as it comes."""
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    files = make_files(results=pipe)
+    record(files, [ADDED])
+
+    assert orjson.loads(os.read(reader, 1000))["id"] == "t0"
+    files.close()
+    os.close(reader)
+
+
+def test_a_pipe_without_a_reader(pipe: Path, make_files: Callable[..., Files]) -> None:
+    """It is not waited for: it would be for ever, perhaps."""
+    with pytest.raises(OutputError, match="is a pipe that nobody reads; start its reader first"):
+        make_files(results=pipe)
+
+
+def test_a_reader_that_goes(pipe: Path, make_files: Callable[..., Files]) -> None:
+    """Whoever reads a pipe may leave: that is an error like a full disk."""
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    files = make_files(rejects=pipe)
+    os.close(reader)
+
+    with pytest.raises(OutputError, match="pipe cannot be written: Broken pipe"):
+        record(files, [REJECTED])
+    files.close()
+
+
+def test_a_reader_that_takes_nothing(
+    pipe: Path, make_files: Callable[..., Files], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for, but not for ever: all else waits, too."""
+    monkeypatch.setattr(written, "READER_S", 0.05)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    files = make_files(results=pipe)
+
+    with pytest.raises(OutputError, match=r"its reader has taken nothing for 0\.05 s"):
+        record(files, [ADDED] * 10_000)
+    files.close()
+    os.close(reader)

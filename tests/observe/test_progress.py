@@ -131,14 +131,16 @@ def test_a_hold_has_neither_rate_nor_time_left() -> None:
 
 
 def test_what_is_odd_is_shown() -> None:
-    """Rejected, retrying and throttled only if there are any."""
+    """Rejected, retrying, being looked up and throttled only if there are any."""
     throttled = [request_ended("throttled"), request_ended(), request_ended(), request_ended()]
     so_far = report(1000, SourceRead(1000), *throttled, added=400, rejected=100)
 
-    line = progress_line(progress(so_far, retrying=30))
+    line = progress_line(replace(progress(so_far, retrying=30), looked_up=7))
 
     assert line.startswith(" 50% · 500 of 1,000 settled · 50/s · 10 s left")
-    assert line.endswith(" · 100 rejected · 30 retrying · 25.0% throttled · 0 in flight")
+    assert line.endswith(
+        " · 100 rejected · 30 retrying · 7 being looked up · 25.0% throttled · 0 in flight"
+    )
 
 
 @pytest.mark.parametrize(

@@ -296,3 +296,34 @@ def test_the_table_says_what_to_do_next(code: int, advice: str | None) -> None:
     table = report_table(replace(report(1, SourceRead(1), added=1), exit_code=code))
 
     assert (advice in table) if advice else ("\nnext" not in table)
+
+
+def test_what_is_of_this_process_is_told() -> None:
+    """
+    Of a resumed run the counts are of all processes, but time, rate and limit of the last one:
+    without a word they would not add up.
+    """
+    ended = report(9, request_ended(), added=9)
+    resumed = replace(ended, resumed=True, tasks_per_s=4.0, limit=16, exit_code=0)
+
+    table = report_table(resumed)
+    assert " 4 tasks/s (this process)\n" in table
+    assert "\nlimit        16 in flight (this process)\n" in table
+    assert "(this process)" not in report_table(replace(resumed, resumed=False))
+    assert "resumed" not in resumed.as_dict()
+
+
+def test_nothing_was_left_to_do() -> None:
+    """A run that had converged already is not said to have taken its time for nothing."""
+    ended = report(9, request_ended(), SourceRead(9), added=9)
+
+    table = report_table(replace(ended, resumed=True, tasks_per_s=0.0, limit=16))
+    assert ": nothing was left to do\n" in table
+    assert "\nlimit" not in table
+
+
+def test_what_stopped_by_its_rejects_can_go_on() -> None:
+    """Also if all that was read was rejected, there is more to be read."""
+    ended = replace(report(9, rejected=9), exit_code=5, run_id="r1", journal_path="x/run.db")
+
+    assert "\nnext         bulksubmit runs resume r1\n" in report_table(ended)

@@ -159,7 +159,13 @@ def _tiles(story: Story) -> Html:
     bad = counts.throttled_requests + story.lost
     tiles = (
         ("Tasks read", number(counts.total), "" if counts.source_complete else "and more to come"),
-        ("Settled", share(counts.settled, counts.total), f"{counts.settled:,} tasks"),
+        (
+            "Settled",
+            share(counts.settled, counts.total),
+            f"{counts.settled:,} tasks"
+            if counts.source_complete
+            else f"of the tasks read: {counts.settled:,}",
+        ),
         ("Tasks a second", "not known" if rate is None else number(rate), "on average, at work"),
         ("At work", duration(story.worked_s), times(len(story.lives), "process", "processes")),
         ("Requests", number(counts.requests), f"{size(counts.bytes_sent)} of tasks"),
