@@ -116,8 +116,10 @@ class Worker:
         self.journal.place(Place(0, orders.shard.begin, self._from_line, orders.shard.file))
         if orders.count_lines:
             self.journal.lines = self.items + plan.blanks[self.number]
+        # It has read all of it at once.
+        lines, shard = plan.blanks[self.number] + self.items, orders.shard
+        self.journal.place(Place(self.items, shard.end, self._from_line + lines, shard.file))
         self.counts.total, self.counts.source_complete = self.items, True
-
         self.gave_up = False
 
     @property
@@ -135,8 +137,6 @@ class Worker:
         """The next one; the last one if there is nothing left to do."""
         if self.left and not self.gave_up:
             return self.journal.take(self.counts)
-        shard, lines = self.plan.shards[self.number], self.plan.blanks[self.number] + self.items
-        self.journal.place(Place(self.items, shard.end, self._from_line + lines, shard.file))
         return self.journal.last(self.counts, Ended(self.items, None))
 
     def settle(self, place: int, verdict: Verdict) -> None:
