@@ -165,13 +165,20 @@ class FixedLimit:
 
 
 class _Round:
-    """What the replies to the attempts sent since ``since_s`` came to."""
+    """What the replies to the attempts came to that were sent since a change.
 
-    def __init__(self, since_s: float) -> None:
-        self.since_s = since_s
+    By their numbers: what goes at the very time of a change may have gone before it or after.
+    """
+
+    def __init__(self, since_s: float, sent: int) -> None:
+        self.since_s, self._sent = since_s, sent
         self.used = False  # The window was full, or the pace was kept: more would have gone.
         self.clean = self.refused = 0
         self._timed, self._sum_s, self._squares = 0, 0.0, 0.0
+
+    def has(self, attempt: Attempt) -> bool:
+        """Whether an attempt is one of them."""
+        return attempt.number > self._sent
 
     def time(self, reply_s: float) -> None:
         """A clean reply took so long."""
@@ -268,7 +275,8 @@ class AdaptiveLimit:
         self._slowed: _Slowed | None = None  # The cut that the next round is to judge.
         self._tasks_max = 1
         self._next_s = -math.inf
-        self._round, self._changed_s = _Round(-math.inf), -math.inf
+        self._sent = 0  # The last attempt's number.
+        self._round, self._changed_s = _Round(-math.inf, 0), -math.inf
 
     @property
     def value(self) -> int:
@@ -294,6 +302,7 @@ class AdaptiveLimit:
     def sent(self, attempt: Attempt, *, in_flight: int, now_s: float) -> None:
         """An attempt goes, as one of so many in flight."""
         self._rate.sent(len(attempt.tasks), now_s)
+        self._sent = attempt.number
         pause_s = min(PAUSE_S_MAX, self._reply_s / self.window)
         if in_flight >= self.value or (self._paced and now_s <= self._next_s + pause_s / 2):
             self._round.used = True
@@ -324,7 +333,7 @@ class AdaptiveLimit:
             self._failing, self.bound = True, "failing"
             self._go_back_to(self._proven)
             self._change(min(1.0, self.window), "nothing gets through", now_s)
-        elif by_load and attempt.sent_s >= self._round.since_s:
+        elif by_load and self._round.has(attempt):
             self._round.refused += 1
             if not (self._doubling and self._round.few_refused):
                 self._cut(by_load, now_s)
@@ -369,7 +378,7 @@ class AdaptiveLimit:
         self._failures = 0
         self._clean_replies += 1
         round_ = self._round
-        if attempt.sent_s < round_.since_s:
+        if not round_.has(attempt):
             return  # It says nothing about the window as it is now.
         round_.clean += 1
         # A request that is not full is answered sooner: no measure for the others.
@@ -405,7 +414,7 @@ class AdaptiveLimit:
             if self._slowed or self._slow_rounds > 1:
                 self._slow_down(mean_s, fitting, now_s)
             else:
-                self._round = _Round(now_s)
+                self._round = _Round(now_s, self._sent)
             return
         if self._slowed:
             self._look_s = min(LOOK_S_MAX, 2 * self._look_s)
@@ -420,7 +429,7 @@ class AdaptiveLimit:
             self._slow_down(mean_s, fitting, now_s)
         else:
             self.bound = "slow" if can_slow else self.bound
-            self._round = _Round(now_s)
+            self._round = _Round(now_s, self._sent)
 
     def _no_line(self, slowed: _Slowed, mean_s: float) -> None:
         """Fewer at once did not help: the service takes so long now, whatever we do."""
@@ -454,7 +463,7 @@ class AdaptiveLimit:
             self.bound = "user" if new == self._most else self.bound
             self._change(new, reason, now_s)
         else:
-            self._round = _Round(now_s)
+            self._round = _Round(now_s, self._sent)
 
     def _tries(self, now_s: float) -> bool:
         """Whether it is time to try more."""
@@ -466,6 +475,6 @@ class AdaptiveLimit:
 
     def _change(self, new: float, reason: str, now_s: float) -> None:
         old, self.window, self._changed_s = self.window, new, now_s
-        self._round = _Round(now_s)
+        self._round = _Round(now_s, self._sent)
         if round(old, 2) != round(new, 2):
             self._observer(LimitChanged(round(old, 2), round(new, 2), reason))

@@ -114,7 +114,8 @@ def test_memory() -> None:
 
 def test_throttling() -> None:
     """More than two at once are throttled: the limit is cut, and that is what it says."""
-    service = FakeService(reply_s=0.1)
+    # Not all at one time: a reply makes room on the service before it comes.
+    service = FakeService(reply_s=lambda attempt: 0.1 + attempt.number % 7 / 1000)
 
     def two_at_once(attempt: Attempt, now_s: float) -> Reply:
         return adds(attempt, now_s) if service.in_flight <= 2 else Throttled(None, "429")
