@@ -114,13 +114,18 @@ def test_memory() -> None:
 
 def test_throttling() -> None:
     """More than two at once are throttled: the limit is cut, and that is what it says."""
-    # Not all at one time: a reply makes room on the service before it comes.
-    service = FakeService(reply_s=lambda attempt: 0.1 + attempt.number % 7 / 1000)
+    service, refused = FakeService(), set[int]()
+
+    def look_at(attempt: Attempt) -> float:
+        """When it arrives it is decided. No two replies come at one time."""
+        if service.in_flight > 2:
+            refused.add(attempt.number)
+        return 0.1 + attempt.number % 7 / 1000
 
     def two_at_once(attempt: Attempt, now_s: float) -> Reply:
-        return adds(attempt, now_s) if service.in_flight <= 2 else Throttled(None, "429")
+        return Throttled(None, "429") if attempt.number in refused else adds(attempt, now_s)
 
-    service.reply = two_at_once
+    service.reply, service.reply_s = two_at_once, look_at
     now, report = run(blocks(300), service)
 
     assert now == report.limited_by == "throttled"
