@@ -117,9 +117,10 @@ def test_throttling() -> None:
     service, refused = FakeService(), set[int]()
 
     def look_at(attempt: Attempt) -> float:
-        """When it arrives it is decided. No two replies come at one time."""
+        """When it arrives it is decided; a refusal is quick. No two replies come at one time."""
         if service.in_flight > 2:
             refused.add(attempt.number)
+            return 0.01
         return 0.1 + attempt.number % 7 / 1000
 
     def two_at_once(attempt: Attempt, now_s: float) -> Reply:
