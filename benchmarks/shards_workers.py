@@ -128,7 +128,6 @@ class _Worker:
             bytes_settled=self._at * LINE_BYTES,
             causes={"finding": self._span * SAMPLE_S, "slow": 0.5},
             recently="finding",
-            advice=None,
             troubles={"throttled (TooManyRequests)": 2},
         )
 

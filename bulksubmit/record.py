@@ -108,6 +108,14 @@ class Look:
     shards: list[ShardState] = field(default_factory=list)
     held: str | None = None
 
+    @property
+    def in_doubt(self) -> int:
+        """How many unsettled tasks may have been sent; those that were given up are left out."""
+        if self.shards:
+            return sum(max(0, s.in_doubt - s.counts.abandoned) for s in self.shards)
+        sent = self.settled.missing(0, min(self.doubt_below, self.counts.total))
+        return max(0, sent - self.counts.abandoned)
+
     def doubted(self, ordinal: int) -> bool:
         """Whether an unsettled task may have been sent."""
         if self.shards:

@@ -67,7 +67,11 @@ class Service(Jobs, Patcher, Lister, Protocol):
 
 
 class Submission:
-    """One run: its parts, wired."""
+    """One run: its parts, wired.
+
+    Attributes:
+        limit: On what is in flight.
+    """
 
     def __init__(
         self,
@@ -126,7 +130,7 @@ class Submission:
             observer=observer,
             doubt_below=self._journal.doubt_below,
         )
-        self._limit = limit or limit_for(settings, rate, observer)
+        self.limit = limit or limit_for(settings, rate, observer)
         self._speed = tally.speed = Speed(
             asked(settings),
             asyncio.get_running_loop().time,
@@ -135,7 +139,7 @@ class Submission:
             disk_s=lambda: self._journal.wrote_s + self._files.wrote_s,
             cpu_s=cpu_s,
         )
-        tally.limit = self._limit.value
+        tally.limit = self.limit.value
         self._sampler = Sampler(
             self._journal.history,
             Life(begun_at=now_utc(), settings=settings.given, versions=versions()),
@@ -148,7 +152,7 @@ class Submission:
             self._reconciler,
             service,
             TaskReader(service),
-            self._limit,
+            self.limit,
             stopwatch=self._speed,
             before=self._journal.will_send,
             record=self._record,
@@ -295,7 +299,7 @@ class Submission:
 
     def _has_room(self, bodies_bytes: int) -> bool:
         # One more volley than is in flight keeps every sender busy; more would only be memory.
-        volley = self._limit.value * self._settings.tasks_per_request_max
+        volley = self.limit.value * self._settings.tasks_per_request_max
         waiting_bytes = self._reconciler.unsettled_bytes
         fits = waiting_bytes + bodies_bytes <= self._settings.buffer_bytes_max
         return self._reconciler.fresh < volley and (fits or not waiting_bytes)
@@ -434,11 +438,11 @@ class Submission:
 
     def bound(self, *, concurrency: int, max_rate: float | None) -> None:
         """From now on no more may be in flight, and no more be sent a second."""
-        assert isinstance(self._limit, FixedLimit | AdaptiveLimit), "any other is its owner's"
-        self._limit.bound_to(concurrency)
+        assert isinstance(self.limit, FixedLimit | AdaptiveLimit), "any other is its owner's"
+        self.limit.bound_to(concurrency)
         self._rate.bound_to(max_rate or math.inf, anyio.current_time())
         self._speed.asked = replace(self._speed.asked, concurrency=concurrency, max_rate=max_rate)
-        self._tally.limit = self._limit.value
+        self._tally.limit = self.limit.value
         self._pool.work.set()
 
     def others_settled(self) -> None:

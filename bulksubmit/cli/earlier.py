@@ -13,6 +13,7 @@ from bulksubmit.cli import run_async
 from bulksubmit.cli.said import print_json
 from bulksubmit.core.model import Invalid, Task
 from bulksubmit.core.redact import redact, redacted
+from bulksubmit.core.shard import SHARD_BITS
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.database import translated
 from bulksubmit.errors import JournalError, OutputError
@@ -124,7 +125,10 @@ def _run_values(run: Kept) -> dict[str, object]:
         for verdict, code, tasks, line, message in codes
     ]
     folder = {"state": run.state, "folder": str(run.folder)}
-    return {**run.values, **folder, "exceptions": exceptions}
+    values = dict(run.values)
+    if values["doubt_below"] >= 1 << SHARD_BITS:  # Of a shard.
+        del values["doubt_below"]
+    return {**values, **folder, "exceptions": exceptions}
 
 
 def _task_values(run: Kept, task_id: str) -> dict[str, object]:

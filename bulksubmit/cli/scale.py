@@ -42,7 +42,10 @@ _OPTIONS = (
         help="Processes of this machine, the workers of a Dask cluster, or a cluster for this run.",
     ),
     option(
-        "--scheduler", group=WORKERS, metavar="URL", help="Of the Dask cluster: tcp://HOST:8786"
+        "--scheduler",
+        group=WORKERS,
+        metavar="URL",
+        help="Of the Dask cluster, tcp://HOST:8786; implies --executor dask.",
     ),
     option(
         "--listen",

@@ -85,8 +85,6 @@ def story_of(run: Kept) -> Story:
         exceptions, codes = _exceptions(db)
         (ended,) = db.execute("SELECT ended FROM run").fetchone()
     identity, counts = journal.identity, journal.counts
-    # What was given up was sent, too.
-    sent = journal.settled.missing(0, min(journal.doubt_below, counts.total)) - counts.abandoned
     return Story(
         run_id=identity.run_id,
         job_id=identity.job_id,
@@ -98,7 +96,7 @@ def story_of(run: Kept) -> Story:
         state="running" if run.in_use else "converged" if counts.converged else "unfinished",
         ended=ended,
         counts=counts,
-        in_doubt=max(sent, 0),
+        in_doubt=journal.in_doubt,
         lives=history.lives,
         samples=history.samples,
         attempts=history.attempts,

@@ -327,6 +327,21 @@ class Trouble(msgspec.Struct, gc=False):
             self.in_doubt, self.doubtful_s = True, doubtful_s
 
 
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a limit has found out about the service.
+
+    Attributes:
+        window: How many attempts in flight it answers well; see ``pacing``.
+        found: More was too much, once; otherwise it still doubles.
+        throttled: The service has throttled.
+    """
+
+    window: float
+    found: bool
+    throttled: bool
+
+
 # --- What to do next -------------------------------------------------------------------------
 
 

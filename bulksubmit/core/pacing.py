@@ -33,7 +33,7 @@ from dataclasses import dataclass, replace
 
 from bulksubmit.core.events import LimitChanged, Observer
 from bulksubmit.core.limits import TASKS_MAX
-from bulksubmit.core.model import Answered, Attempt, Lost, Reply, Throttled
+from bulksubmit.core.model import Answered, Attempt, Learnt, Lost, Reply, Throttled
 
 WINDOW_START = 1.0
 WINDOW_MIN = 0.01
@@ -284,6 +284,18 @@ class AdaptiveLimit:
         return max(1, min(self._most, math.ceil(self.window - 1e-9)))
 
     # --- Sending ---------------------------------------------------------------------------
+
+    @property
+    def learnt(self) -> Learnt:
+        """What was found out."""
+        return Learnt(self.window, self._ceiling < math.inf, self._throttled)
+
+    def go_on(self, learnt: Learnt) -> None:
+        """Begin where another has ended, whose place this one takes."""
+        self.window = self._tried = self._proven = max(WINDOW_MIN, learnt.window)
+        self._throttled = learnt.throttled
+        if learnt.found:
+            self._ceiling, self._goal = learnt.window / BELOW_CEILING, 0.0
 
     def bound_to(self, most: int) -> None:
         """From now on never more than this; what was found out about the service stays."""

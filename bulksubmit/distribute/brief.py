@@ -4,6 +4,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from bulksubmit.core.account import Place
+from bulksubmit.core.model import Learnt
 from bulksubmit.distribute.budget import Share
 from bulksubmit.distribute.messages import Blocks, Orders
 from bulksubmit.ledger import ShardState
@@ -42,6 +43,7 @@ class Brief:
         state: ShardState,
         share: Share,
         *,
+        learnt: Learnt | None,
         line: int | None,
         doubt_below: int,
         settled: Blocks,
@@ -52,6 +54,7 @@ class Brief:
         Args:
             state: How far the shard is.
             share: What it may do.
+            learnt: What another, whose place it takes, has found out about the pace.
             line: That it begins at, if that is known.
             doubt_below: Unsettled items below may have been sent, by a worker before.
             settled: The items that are settled.
@@ -78,6 +81,7 @@ class Brief:
             expected=known[shard.file] if known else None,
             settings=asked,
             share=share,
+            learnt=learnt,
             counts=state.counts.numbers,
             settled=settled,
             places=places,

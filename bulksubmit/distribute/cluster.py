@@ -115,7 +115,7 @@ def local_cluster(workers: int) -> "Client":
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",  # Any: it serves there in any case.
             preload=["bulksubmit.distribute.preload"],
         )
     except (OSError, RuntimeError) as error:

@@ -48,6 +48,7 @@ from bulksubmit.observe.files import Files
 from bulksubmit.observe.progress import Progress, progressed
 from bulksubmit.observe.report import Report as Account
 from bulksubmit.observe.report import Tally
+from bulksubmit.parts import asked
 from bulksubmit.pool import Signal
 from bulksubmit.producer.source import Source, no_task
 from bulksubmit.producer.spec import SourceSpec
@@ -59,7 +60,7 @@ from bulksubmit.settings import Settings
 from bulksubmit.submission import JOB_PATIENCE_S, PROGRESS_S
 
 COMMIT_S = 0.2
-ALONE_S = 20.0  # Without a worker, before that is told.
+ALONE_S = 10.0  # Without a worker, before that is told.
 CUT_ENDS_S = 1.0
 ENDS_S = 5.0  # For the workers' last words, beyond the time for their answers in flight.
 
@@ -118,7 +119,7 @@ class Coordinator:
         left = [s.shard.number for s in self._ledger.states if not s.counts.converged]
         self._roster = Roster(left)
         life = Life(begun_at=now_utc(), settings=settings.given, versions=versions())
-        self._fleet = Fleet(life, journal.history, tally, anyio.current_time)
+        self._fleet = Fleet(life, journal.history, tally, anyio.current_time, asked=asked(settings))
         tally.judge = self._fleet
         self._hall = Hall(crew.host, crew.port, self)
         self._auto_terminate = AutoTerminate(
@@ -244,6 +245,7 @@ class Coordinator:
         return generation, self._brief.orders(
             state,
             self._divided()[number],
+            learnt=self._fleet.take_place(),
             line=line,
             doubt_below=doubt_below,
             settled=self._books.blocks_of(number),

@@ -40,7 +40,8 @@ class Crew:
         host: An address of this machine that the workers reach. On loopback their line is plain,
             otherwise TLS.
         port: Of the line; 0 for any.
-        shard_bytes: How large a shard is to be; None for 64 to 256 MiB, less of a small source.
+        shard_bytes: How large a shard is to be; None for 4 to 256 MiB, as large as gives
+            each worker several.
         make_credential: Makes the credential of a worker, in it; None for what its environment
             has.
         give_up: Ends the process of a call that hangs, as far as it can be reached.

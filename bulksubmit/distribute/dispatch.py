@@ -90,10 +90,14 @@ class Dispatch:
         self._take_back()
 
     def stop(self) -> None:
-        """Hand out nothing more, and take back what no worker has begun."""
+        """Hand out nothing more, and take back what no worker has begun.
+
+        A call that runs is not cancelled: some executors say that it was, and let it run.
+        """
         self._stopped = True
-        for future in [*self._futures]:
-            future.cancel()
+        for future, number in [*self._futures.items()]:
+            if number not in self._hall.seats:
+                future.cancel()
         self.changed.set()
 
     def forget(self, number: int, why: str) -> None:

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from bulksubmit.core.history import SAMPLE_S, Life, Sample
+from bulksubmit.core.model import Learnt
 from bulksubmit.distribute.messages import Gauges, Report
-from bulksubmit.observe.causes import Cause
+from bulksubmit.observe.causes import Asked, Cause, advice
 from bulksubmit.observe.report import Tally
 from bulksubmit.observe.sampler import History
 from bulksubmit.observe.speed import TOLD_S_MIN, Limited
@@ -19,7 +20,13 @@ class Fleet:
     """
 
     def __init__(
-        self, life: Life, history: History, tally: Tally, clock: Callable[[], float]
+        self,
+        life: Life,
+        history: History,
+        tally: Tally,
+        clock: Callable[[], float],
+        *,
+        asked: Asked,
     ) -> None:
         """Start with nobody.
 
@@ -28,16 +35,19 @@ class Fleet:
             history: Where samples are kept.
             tally: Told of the limit.
             clock: The time in seconds, from any start.
+            asked: What the user asked for, of all workers together.
         """
         self.life = life
         self._history, self._tally, self._clock = history, tally, clock
         self._now: dict[int, Gauges] = {}
         self._last: dict[int, Gauges] = {}
+        self._places: list[Learnt] = []  # What those have learnt whose places are free.
         self._before = Gauges(causes={}, limit_cut={}, troubles={})  # Of workers that are gone.
         self._samples: list[Sample] = []
         self._started_s = self._since_s = clock()
         self._settled = tally.counts.settled
-        self._advice: dict[str, str] = {}
+        self._asked = asked
+        self._limits_max = 0  # How many workers have told theirs at once.
 
     def begin(self) -> None:
         """The work begins."""
@@ -49,11 +59,10 @@ class Fleet:
         """What a worker says."""
         self._now[number] = report.gauges
         self._samples += report.samples
-        if report.gauges.recently and report.gauges.advice:
-            self._advice[report.gauges.recently] = report.gauges.advice
         limits = [gauges.limit for gauges in self._now.values() if gauges.limit is not None]
         tally = self._tally
-        tally.limit = sum(limits) if limits else None
+        if len(limits) >= self._limits_max:  # When one after the other ends, it is no news.
+            self._limits_max, tally.limit = len(limits), sum(limits) if limits else None
         tally.limit_reason = report.gauges.limit_reason or tally.limit_reason
         tally.limit_raised = sum([gauges.limit_raised for gauges in self._all])
         tally.limit_cut = _summed(gauges.limit_cut for gauges in self._all)
@@ -64,6 +73,8 @@ class Fleet:
         if gauges is None:
             return
         self._last[number] = gauges
+        if gauges.learnt:
+            self._places.append(gauges.learnt)
         before = self._before
         self._before = Gauges(
             limit_raised=before.limit_raised + gauges.limit_raised,
@@ -71,6 +82,10 @@ class Fleet:
             causes=_added([before.causes, gauges.causes]),
             troubles=_summed([before.troubles, gauges.troubles]),
         )
+
+    def take_place(self) -> Learnt | None:
+        """What the worker had found out about the pace whose place a new one takes, if any."""
+        return self._places.pop() if self._places else None
 
     # --- What it comes to ----------------------------------------------------------------------
 
@@ -110,8 +125,12 @@ class Fleet:
 
     @property
     def causes(self) -> Mapping[str, float]:
-        """Seconds of workers that each Cause has limited."""
-        return _added([gauges.causes for gauges in self._all])
+        """Seconds that each Cause has limited; side by side, of no more than there were."""
+        added = _added([gauges.causes for gauges in self._all])
+        total_s, lived_s = sum(added.values()), self._clock() - self._started_s
+        if total_s <= lived_s:
+            return added
+        return {cause: round(s * lived_s / total_s, 3) for cause, s in added.items()}
 
     @property
     def altogether(self) -> Limited | None:
@@ -125,9 +144,9 @@ class Fleet:
 
     @property
     def advice(self) -> str | None:
-        """The one thing to do about it, as a worker has said."""
+        """The one thing to do about it."""
         limited = self.altogether
-        return self._advice.get(limited.cause.value) if limited else None
+        return advice(limited.cause, self._asked, tasks_per_s=None) if limited else None
 
     @property
     def _all(self) -> list[Gauges]:

@@ -13,7 +13,7 @@ import msgspec
 
 from bulksubmit.core.account import Place
 from bulksubmit.core.history import Sample
-from bulksubmit.core.model import Outcome
+from bulksubmit.core.model import Learnt, Outcome
 from bulksubmit.core.shard import Shard
 from bulksubmit.distribute.budget import Share
 from bulksubmit.producer.spec import Fingerprint
@@ -49,6 +49,7 @@ class Orders(msgspec.Struct, tag="orders", kw_only=True):
         expected: What its file must be; None for a sweep.
         settings: Names and values of the settings that are not the defaults.
         share: What it may do at first.
+        learnt: What another worker, whose place it takes, has found out about the pace.
         counts: What was counted of the shard before.
         settled: The items of it that are settled.
         places: Where some of its items begin.
@@ -68,6 +69,7 @@ class Orders(msgspec.Struct, tag="orders", kw_only=True):
     expected: Fingerprint | None
     settings: dict[str, Any]
     share: Share
+    learnt: Learnt | None
     counts: dict[str, Any]
     settled: Blocks
     places: list[Place]
@@ -145,6 +147,7 @@ class Gauges(msgspec.Struct):
         causes: Seconds for which each Cause has limited the speed.
         recently: What did so in the last seconds, if that is known.
         troubles: As in Life.
+        learnt: What was found out about the service's pace, if it is looked for.
     """
 
     in_flight: int = 0
@@ -159,8 +162,8 @@ class Gauges(msgspec.Struct):
     bytes_settled: int | None = None
     causes: dict[str, float] = {}
     recently: str | None = None
-    advice: str | None = None
     troubles: dict[str, int] = {}
+    learnt: Learnt | None = None
 
 
 class Report(msgspec.Struct, tag="report", kw_only=True):

@@ -18,6 +18,7 @@ from anyio import to_thread
 
 from bulksubmit.consumer import Outcomes, running
 from bulksubmit.core.events import Event
+from bulksubmit.core.pacing import AdaptiveLimit
 from bulksubmit.core.shard import Unit
 from bulksubmit.core.taskcheck import Checker
 from bulksubmit.distribute.failures import failure_of
@@ -202,6 +203,8 @@ class _Worker:
         )
         share = orders.share
         submission.bound(concurrency=share.concurrency, max_rate=share.max_rate)
+        if orders.learnt and isinstance(submission.limit, AdaptiveLimit):
+            submission.limit.go_on(orders.learnt)
         async with transport, running(submission) as outcomes:
             self._outcomes = outcomes
             if self._stopped or self._lost:  # In the meantime.
@@ -269,7 +272,7 @@ class _Worker:
         if submission is None:
             return Gauges()
         progress, life = submission.progress, self._journal.history.life
-        report, limited = progress.report, progress.limited_by
+        report, limited, limit = progress.report, progress.limited_by, submission.limit
         return Gauges(
             in_flight=progress.in_flight,
             limit=tally.limit,
@@ -283,8 +286,8 @@ class _Worker:
             bytes_settled=progress.bytes_settled,
             causes=dict(life.causes) if life else {},
             recently=limited.cause.value if limited else None,
-            advice=report.advice,
             troubles=dict(life.troubles) if life else {},
+            learnt=limit.learnt if isinstance(limit, AdaptiveLimit) else None,
         )
 
 

@@ -84,7 +84,7 @@ _ADVICE = {
     Cause.CONCURRENCY: "raise {flag} (now {concurrency:,})",
     Cause.MAX_RATE: "raise --max-rate (now {max_rate:,g})",
     Cause.BUFFER: "raise --max-buffer (now {buffer_mib:,g} MiB)",
-    Cause.CPU: "take a faster one, or several processes with a part of the source each",
+    Cause.CPU: "several processes share the work by --workers auto; or take a faster one",
     Cause.DISK: "put the run's folder (BULKSUBMIT_STATE_DIR) and its files on a faster one",
     Cause.SOURCE: "{delivered}more could have been sent",
     Cause.CONSUMER: "take them in faster",

@@ -205,6 +205,7 @@ class World:
             expected=None,
             settings={},
             share=Share(1, None),
+            learnt=None,
             counts=state.counts.numbers,
             settled=self.books.blocks_of(number),
             places=self.books.places_of(number),

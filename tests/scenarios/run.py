@@ -119,7 +119,7 @@ class _World:
                 random=Random(f"{self._seed} submitter {number}"),
                 limit=limit,
             )
-            self._watch(number, limit or submission._limit)  # noqa: SLF001 - nobody else has it
+            self._watch(number, limit or submission.limit)
             try:
                 async with running(submission) as outcomes:
                     await outcomes.drain()
