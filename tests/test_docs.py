@@ -286,6 +286,7 @@ def test_verify_commands(shell: dict[str, str], tmp_path: Path) -> None:
     assert codes == [8, 0, 0, 0, 0], done.stderr
 
 
+@pytest.mark.thorough
 def test_bench_commands(shell: dict[str, str], tmp_path: Path) -> None:
     """
     Each measures, here within less: an emulator of its own, and the account.

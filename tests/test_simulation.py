@@ -12,7 +12,7 @@ from tests.simulation.seeds import again, run_seed
 
 ROOT = Path(__file__).parent.parent
 CHUNK = 20
-SEEDS, MORE_SEEDS = range(0, 60, CHUNK), range(60, 400, CHUNK)
+SEEDS, MORE_SEEDS = range(0, CHUNK, CHUNK), range(CHUNK, 400, CHUNK)
 
 
 @pytest.mark.parametrize(

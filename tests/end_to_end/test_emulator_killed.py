@@ -35,6 +35,7 @@ def variables_in(line: str) -> dict[str, str]:
     return dict(re.findall(r"(AZURE_\w+)=(\S+)", line))
 
 
+@pytest.mark.thorough
 async def test_the_emulator_is_killed_in_mid_flood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -100,6 +100,7 @@ def slow_from(number: int) -> tuple[Service, asyncio.Event]:
     return service, reached
 
 
+@pytest.mark.thorough
 async def test_killed_and_gone_on_with(source: Path, here: Path) -> None:
     """
     While a process works on it, after that was killed, and after the next one has finished: the

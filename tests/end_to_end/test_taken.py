@@ -129,6 +129,7 @@ async def test_what_becomes_of_taken_ids_is_the_users_to_say(
         assert lookups(account) <= lists_max
 
 
+@pytest.mark.thorough
 async def test_ours_and_theirs_are_told_apart_through_faults() -> None:
     """
     Connections cut and answers cut short, of lists as well: what an attempt of ours added is

@@ -8,11 +8,8 @@ from tests.scenarios.run import run, scenarios
 # One of each kind is run every time, all by ``pytest -m thorough``.
 ALWAYS = {
     "latency-knee",
-    "limit-16",
     "limit-2",
     "outage-502",
-    "rate-429",
-    "servererror-100",
     "storm-429",
     "tiny",
 }
