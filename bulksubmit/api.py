@@ -203,7 +203,6 @@ async def _work(
             server_timeout_s=settings.server_timeout_s,
             observer=tell,
             api_version=settings.api_version,
-            http=settings.transport,
         )
         random = Random()  # noqa: S311 - jitter, no secrets
         submission: Work

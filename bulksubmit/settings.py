@@ -113,8 +113,6 @@ class Settings:
 
     Attributes:
         api_version: The service's api-version to speak.
-        transport: By whose HTTP client requests go: aiohttp's, or a lean one of our own, which
-            takes less CPU and goes through no proxy.
         server_timeout_s: How long the service may work on one request. The reference's default
             is 120, what the official SDKs send is 30: recorded requests take less than 1, and
             a lost one is noticed the sooner.
@@ -161,7 +159,6 @@ class Settings:
     """
 
     api_version: str = API_VERSION
-    transport: Literal["aiohttp", "lean"] = "aiohttp"
     server_timeout_s: int = 30
     concurrency: int | Literal["auto"] = "auto"
     concurrency_max: int = 100

@@ -6,9 +6,6 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from bulksubmit.service import transport
-from bulksubmit.settings import Settings
-
 # A busy machine fails no test: how long things take is measured in benchmarks/.
 settings.register_profile("quick", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=200)
@@ -31,14 +28,3 @@ def _nothing_of_the_user(state_folder: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AZURE_CONFIG_DIR", str(state_folder / "azure"))  # As if az had never run.
     # azure-identity would ask the cloud's own address for a managed identity otherwise.
     monkeypatch.setenv("AZURE_POD_IDENTITY_AUTHORITY_HOST", "http://127.0.0.1:9")
-
-
-@pytest.fixture
-def http_client(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, _nothing_of_the_user: None
-) -> None:
-    """By its parameter: the HTTP client of all that is sent, here and by processes of the test."""
-    usual = transport._http  # noqa: SLF001 - not every test gets to name it
-    monkeypatch.setattr(transport, "_http", lambda _, origin: usual(request.param, origin))
-    if request.param != Settings().transport:
-        monkeypatch.setenv("BULKSUBMIT_TRANSPORT", request.param)

@@ -10,7 +10,6 @@ from benchmarks.sidebyside.clients import (
     BULKSUBMIT,
     IDEAL,
     IMPORTS,
-    LEAN,
     SHOWN,
 )
 from benchmarks.sidebyside.results import Results
@@ -77,7 +76,6 @@ def bars_of(results: Results) -> list[Bar]:
     return [
         *_cpu(results),
         *_pace(results),
-        *_lean(results),
         *_tls(results),
         *_memory(results),
         Bar("requests ÷ needed at 2 % ServerError", _requests(results), 1.03),
@@ -111,18 +109,6 @@ def _pace(results: Results) -> Iterator[Bar]:
     yield Bar("the same ÷ azure-batch 15.1 aio", ratio, 7, at_least=True)
 
 
-def _lean(results: Results) -> Iterator[Bar]:
-    for case, wanted in ((SMALL, 0.025), (RICH, 0.014)):
-        ratio = _ratio(results, results.cpu_us, CPU, case, AZURE_AIO, client=LEAN)
-        what = f"CPU a task, the lean client ÷ azure-batch 15.1 aio, {case.task_bytes:,} B"
-        yield Bar(what, ratio, wanted)
-    ratio = _ratio(results, results.cpu_us, CPU, SMALL, BULKSUBMIT, client=LEAN)
-    yield Bar(f"CPU a task, the lean client ÷ aiohttp, {SMALL.task_bytes} B", ratio, 0.75)
-    share = _share_of_bound(results, LEAN, _late(100))
-    what = "tasks/s at 100 ms ÷ the latency's bound, 100 in flight, the lean client"
-    yield Bar(what, share, 0.95, at_least=True)
-
-
 def _tls(results: Results) -> Iterator[Bar]:
     for case, wanted in ((SMALL, 1.15), (RICH, 1.25)):
         own, plain = (results.of(TLS, BULKSUBMIT, replace(case, tls=tls)) for tls in (True, False))
@@ -131,7 +117,7 @@ def _tls(results: Results) -> Iterator[Bar]:
     more = [
         run.seen.connections - run.case.in_flight
         for run in results.runs
-        if run.client in {BULKSUBMIT, LEAN} and run.section in {CPU, FLIGHT, TLS}
+        if run.client == BULKSUBMIT and run.section in {CPU, FLIGHT, TLS}
     ]
     what = "connections opened beyond those in flight, the most of all runs"
     yield Bar(what, float(max(more)) if more else None, 0)

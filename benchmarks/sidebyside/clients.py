@@ -97,7 +97,6 @@ def _imports(case: "Case", endpoint: str, path: Path) -> Sequence[str]:
 
 
 BULKSUBMIT, COMMAND_LINE, SHOWN = "bulksubmit", "bulksubmit-cli", "bulksubmit-shown"
-LEAN = "bulksubmit-lean"
 IDEAL, WRK, IMPORTS = "ideal", "wrk", "imports"
 AZURE_AIO, AZURE_SYNC, AZURE_14 = "azure-batch-15-aio", "azure-batch-15", "azure-batch-14"
 AZ, AIOHTTP, AIOHTTP_QUICK = "az", "aiohttp", "aiohttp-quick"
@@ -105,7 +104,6 @@ HTTPX, REQUESTS = "httpx", "requests"
 
 CLIENTS: Mapping[str, Client] = {
     BULKSUBMIT: Client("`bulksubmit.submit_sync()`", _ours("client_bulksubmit")),
-    LEAN: Client('the same with `transport="lean"`', _ours("client_bulksubmit", "transport=lean")),
     COMMAND_LINE: Client("`bulksubmit submit`", _command_line, added=_report),
     SHOWN: Client(
         "`bulksubmit.stream()`, with progress on a terminal and metrics counted by OpenTelemetry",

@@ -17,7 +17,6 @@ from benchmarks.sidebyside.clients import (
     HTTPX,
     IDEAL,
     IMPORTS,
-    LEAN,
     REQUESTS,
     SHOWN,
     WRK,
@@ -40,9 +39,9 @@ FAILING_ONCE = 0.5
 _FLOOD_S = 5  # What a flood with latency is to take.
 _WAVES = 4  # A client that makes all its requests before it sends them would seem quick.
 
-_COMPARED = (BULKSUBMIT, LEAN, IDEAL, AZURE_AIO)
+_COMPARED = (BULKSUBMIT, IDEAL, AZURE_AIO)
 _ALL = (
-    *(BULKSUBMIT, LEAN, COMMAND_LINE, AZURE_AIO, AZURE_SYNC, AZURE_14, AZ),
+    *(BULKSUBMIT, COMMAND_LINE, AZURE_AIO, AZURE_SYNC, AZURE_14, AZ),
     *(AIOHTTP, AIOHTTP_QUICK, HTTPX, REQUESTS, IDEAL, WRK),
 )
 

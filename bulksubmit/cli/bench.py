@@ -14,7 +14,6 @@ from bulksubmit.cli.flags import (
     origins_of_settings,
     shown_flags,
     target_of,
-    transport_flag,
 )
 from bulksubmit.cli.options import FLOW, KEPT, SENT, action, option, settings_flags
 from bulksubmit.cli.said import tell
@@ -117,7 +116,6 @@ Examples:
     default=_DEFAULTS.tasks_per_request_max,
     help="The service takes at most 100.",
 )
-@transport_flag
 @option(
     "--server-timeout",
     group=FLOW,
@@ -190,7 +188,6 @@ def _settings(flags: dict[str, Any]) -> Settings:
             api_version=flags["api_version"],
             concurrency_max=flags["concurrency_max"],
             tasks_per_request_max=flags["max_tasks_per_request"],
-            transport=flags["transport"],
             server_timeout_s=flags["server_timeout"],
             origins=origins_of_settings(),
         )

@@ -68,14 +68,6 @@ _ACCOUNT = (
     option("--api-version", group=ACCOUNT, default=API_VERSION, help="Of the service."),
 )
 
-transport_flag = option(
-    "--transport",
-    group=FLOW,
-    type=click.Choice(["aiohttp", "lean"]),
-    default=_DEFAULTS.transport,
-    help="The HTTP client: aiohttp, or a lean one, which takes less CPU and no proxy.",
-)
-
 _SHOWN = (
     option(
         "--output",
@@ -191,7 +183,6 @@ _OPTIONS = (
         metavar="BYTES",
         help="Of unsettled tasks in memory; the reader waits.",
     ),
-    transport_flag,
     option(
         "--retry-timeout",
         group=FLOW,
@@ -268,7 +259,6 @@ class Flags:
     max_tasks_per_request: int
     max_request_bytes: int
     max_buffer: int
-    transport: Literal["aiohttp", "lean"]
     retry_timeout: float
     max_duration: float | None
     max_rejects: str | None
@@ -330,7 +320,6 @@ class Flags:
             tasks_per_request_max=self.max_tasks_per_request,
             request_bytes_max=self.max_request_bytes,
             buffer_bytes_max=self.max_buffer,
-            transport=self.transport,
             retry_timeout_s=self.retry_timeout,
             max_duration_s=self.max_duration,
             rejects_bound=bound,

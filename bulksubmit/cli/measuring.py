@@ -176,7 +176,6 @@ class _Looking:
             server_timeout_s=settings.server_timeout_s,
             observer=flood.tell,
             api_version=settings.api_version,
-            http=settings.transport,
         ) as transport:
             try:
                 async with Signals(self.screen, asked=self._progress).heeded():

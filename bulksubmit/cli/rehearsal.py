@@ -50,7 +50,6 @@ class Rehearsal(Transport):
             server_timeout_s=settings.server_timeout_s,
             observer=observer,
             api_version=settings.api_version,
-            http=settings.transport,
         )
         self._settings = settings
         self.requests = self.tasks = self.body_bytes = 0

@@ -18,7 +18,6 @@ from bulksubmit.cli.flags import (
     origins_of_settings,
     shown_flags,
     target_of,
-    transport_flag,
 )
 from bulksubmit.cli.inputs import SOURCE_HELP, source_arguments, source_spec
 from bulksubmit.cli.options import (
@@ -111,7 +110,6 @@ Examples:
     default=_DEFAULTS.concurrency,
     help="Lists at the same time; auto is 16.",
 )
-@transport_flag
 @option(
     "--retry-timeout",
     group=FLOW,
@@ -230,7 +228,6 @@ def _settings(flags: Mapping[str, Any], *, spool: bool) -> Settings:
         return Settings(
             api_version=flags["api_version"],
             concurrency=flags["concurrency"],
-            transport=flags["transport"],
             retry_timeout_s=flags["retry_timeout"],
             invalid=flags["invalid"],
             allow_unknown=flags["allow_unknown"],

@@ -186,7 +186,6 @@ class _Worker:
             server_timeout_s=settings.server_timeout_s,
             observer=self._observe,
             api_version=settings.api_version,
-            http=settings.transport,
         )
         nowhere = Path(os.devnull)  # A worker keeps no file.
         submission = self._submission = Submission(

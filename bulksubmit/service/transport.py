@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import partial
 from types import TracebackType
-from typing import Literal, Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 from urllib.parse import parse_qsl, quote
 
 from multidict import istr
@@ -30,7 +30,7 @@ from bulksubmit.core.wire import (
     encode_collection,
     encode_job_patch,
 )
-from bulksubmit.errors import Refusal, ServiceRefused, SettingsError
+from bulksubmit.errors import Refusal, ServiceRefused
 from bulksubmit.service.endpoint import parse_endpoint
 from bulksubmit.service.operations import Operation, extended, operation, url_of
 from bulksubmit.service.replies import (
@@ -45,6 +45,7 @@ from bulksubmit.service.replies import (
     task_in,
     task_page_in,
 )
+from bulksubmit.service.session import Session
 
 GET_TIMEOUT_MAX_S = 30  # REST reference: the most that ``timeout`` may be, but for adding.
 
@@ -142,7 +143,6 @@ class Transport:
         server_timeout_s: int,
         observer: Observer,
         api_version: str = API_VERSION,
-        http: Literal["aiohttp", "lean"] = "aiohttp",
     ) -> None:
         """Prepare for one job.
 
@@ -154,7 +154,6 @@ class Transport:
                 reference's ``timeout``, 120 at most.
             observer: Told of each request as it ends.
             api_version: The service's.
-            http: By whose client the bytes go and come.
 
         Raises:
             SettingsError: if the endpoint is not usable, or the proxy for it, with this client.
@@ -166,7 +165,7 @@ class Transport:
         self._add = of_job("add_task_collection", "POST", path=add_path, timeout_s=server_timeout_s)
         self._get = of_job("get_job", "GET", path=job_path, timeout_s=look_s)
         self._list = of_job("list_tasks", "GET", path=f"{job_path}/tasks", timeout_s=look_s)
-        self._http = _http(http, origin)
+        self._http: Http = Session(origin)
         self._credential = credential
         self._observer = observer
         self._clock: Callable[[], float] = time.monotonic
@@ -368,20 +367,6 @@ class Transport:
         if request.body:
             headers[_CONTENT_LENGTH] = str(len(request.body))
         return headers
-
-
-def _http(name: Literal["aiohttp", "lean"], origin: str) -> Http:
-    # The import of aiohttp takes 0.2 s, and who goes without does not wait for it.
-    if name == "lean":
-        try:
-            from bulksubmit.service.lean import Lean  # noqa: PLC0415 - as said
-        except ImportError as error:
-            reason = f"transport is lean; install bulksubmit[lean] to have it ({error})"
-            raise SettingsError(reason) from error
-        return Lean(origin)
-    from bulksubmit.service.session import Session  # noqa: PLC0415 - as said
-
-    return Session(origin)
 
 
 class _Date:

@@ -148,7 +148,6 @@ async def verifying(
             server_timeout_s=settings.server_timeout_s,
             observer=tell,
             api_version=settings.api_version,
-            http=settings.transport,
         )
 
         def where(ordinal: int, line: int) -> str:

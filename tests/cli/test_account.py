@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from bulksubmit.cli import KEY_VARIABLE
 from bulksubmit.cli.account import Account, account_of
 from tests.cli.conftest import Write
 from tests.cli.test_profiles import invoke, shown
@@ -244,31 +243,3 @@ def test_no_hint_where_ours_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
     assert account(MINE, auth_mode="aad").hint is None
     monkeypatch.setenv("AZURE_BATCH_ACCESS_KEY", OURS)
     assert account(MINE).hint is None
-
-
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("submit", "tasks.jsonl", "--job-id", "j"),
-        ("submit", "tasks.jsonl", "--job-id", "j", "--dry-run"),
-        ("verify", "tasks.jsonl", "--job-id", "j"),
-        ("bench",),
-    ],
-    ids=" ".join,
-)
-def test_every_way_to_an_account_takes_the_lean_client(
-    command: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    It is refused where a proxy stands in between, and so it is seen to be taken.
-    """
-    monkeypatch.chdir(tmp_path)
-    Path("tasks.jsonl").write_text('{"id": "a", "commandLine": "true"}\n')
-    monkeypatch.setenv(KEY_VARIABLE, OURS)
-    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
-
-    account = ("--account-name", "myaccount", "--account-endpoint", MINE)
-    done = invoke(*command, *account, "--transport", "lean")
-
-    assert done.exit_code == 2
-    assert "transport is lean, which goes through no proxy" in done.stderr

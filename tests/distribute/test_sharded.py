@@ -3,7 +3,6 @@
 import sqlite3
 from contextlib import closing
 from pathlib import Path
-from typing import Literal
 
 import anyio
 import pytest
@@ -14,7 +13,6 @@ from bulksubmit.distribute.crew import Crew
 from bulksubmit.emulator.faults import Faults
 from bulksubmit.errors import NotConverged, OutputError, ServiceRefused
 from bulksubmit.producer.spec import SourceSpec
-from bulksubmit.service import transport
 from bulksubmit.settings import RejectsBound, Settings
 from tests.distribute.crews import Unlucky, flood, make_credential, threads
 from tests.end_to_end.account import (
@@ -48,31 +46,6 @@ async def test_every_task_is_added_once_whatever_goes_wrong(tmp_path: Path) -> N
     assert report.requests == account.adds
     told = [event for event in ended.events if isinstance(event, RequestEnded) and event.attempt]
     assert len(told) == report.requests
-
-
-async def test_all_go_by_the_http_client_that_is_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """
-    The coordinator and each worker take the lean client, if that is wanted.
-    """
-    taken: list[str] = []
-    usual = transport._http  # noqa: SLF001 - told of nowhere else
-
-    def noted(name: Literal["aiohttp", "lean"], origin: str) -> transport.Http:
-        taken.append(name)
-        return usual(name, origin)
-
-    monkeypatch.setattr(transport, "_http", noted)
-    tasks = make_tasks(1000)
-    path = write_lines(tmp_path / "tasks.jsonl", tasks)
-    async with listening(make_service()) as account, threads(2, shard_bytes=SHARD) as crew:
-        ended = await flood(account, path, crew, Settings(transport="lean"))
-
-        assert ended.error is None
-        account.assert_holds(tasks)
-    assert len(taken) >= 1 + 2
-    assert set(taken) == {"lean"}
 
 
 async def test_what_is_invalid_or_refused_has_its_line_of_the_file(tmp_path: Path) -> None:

@@ -7,20 +7,8 @@ from bulksubmit.core.backoff import Backoff
 from bulksubmit.service import jobs
 from bulksubmit.verify import census
 
-# Where the lean HTTP client is tried by default; elsewhere it takes `pytest -m thorough`.
-BOTH_CLIENTS = {"test_drops"}
-
 # Backoff beyond this shows nothing more; an unlucky last task would wait 3 s.
 CAP_S = 0.2
-
-
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Every test here goes by either HTTP client."""
-    name = metafunc.module.__name__.rpartition(".")[2]
-    marks = () if name in BOTH_CLIENTS else (pytest.mark.thorough,)
-    metafunc.fixturenames.append("http_client")
-    clients = ["aiohttp", pytest.param("lean", marks=marks)]
-    metafunc.parametrize("http_client", clients, indirect=True)
 
 
 @pytest.fixture

@@ -29,11 +29,6 @@ from tests.service.helpers import (
     serving,
 )
 
-pytestmark = [
-    pytest.mark.usefixtures("http_client"),
-    pytest.mark.parametrize("http_client", ["aiohttp", "lean"], indirect=True),
-]
-
 RESULTS = results_body("t0")
 CHUNKED = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nrequest-id: r-1\r\n"
