@@ -18,6 +18,7 @@ def test_killed_again_and_again() -> None:
     assert seen.killed >= 6
 
 
+@pytest.mark.thorough
 def test_workers_and_their_coordinator_are_killed() -> None:
     """
     A worker dies, and another goes on with its shard; the coordinator dies, its workers with it,

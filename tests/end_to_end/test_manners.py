@@ -40,6 +40,7 @@ def to(account: Account, job_id: str = JOB_ID) -> dict[str, Any]:
     return {"job_id": job_id, "endpoint": account.endpoint, "credential": CREDENTIAL}
 
 
+@pytest.mark.thorough
 async def test_silent(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -151,6 +151,7 @@ async def test_a_fix_is_not_the_last_run(tmp_path: Path) -> None:
     assert orjson.loads(shown.stdout)["run_id"] == run.report.run_id
 
 
+@pytest.mark.thorough
 async def test_a_run_is_verified(tmp_path: Path) -> None:
     """
     --run brings source, job and endpoint; what it rejected need not be there. Each difference

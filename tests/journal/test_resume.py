@@ -266,6 +266,7 @@ def test_huge_lines(tmp_path: Path) -> None:
     last_line_end=st.booleans(),
     stops_s=st.lists(st.integers(0, 6), max_size=3),
 )
+@pytest.mark.thorough
 def test_whatever_the_file_and_the_stops(
     tmp_path_factory: pytest.TempPathFactory,
     sizes: list[int],

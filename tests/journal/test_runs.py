@@ -315,7 +315,21 @@ except JournalError as error:
 """
 
 
-@pytest.mark.parametrize("size", [0, 1000, 5_000, 20_000, 40_000, 100_000, 300_000])
+MORE = pytest.mark.thorough
+
+
+@pytest.mark.parametrize(
+    "size",
+    [
+        0,
+        1000,
+        5_000,
+        20_000,
+        40_000,
+        pytest.param(100_000, marks=MORE),
+        pytest.param(300_000, marks=MORE),
+    ],
+)
 def test_a_full_disk(tmp_path: Path, size: int) -> None:
     """
     Wherever a file can grow no more, be it at the beginning: a JournalError. What was committed

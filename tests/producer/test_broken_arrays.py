@@ -174,6 +174,7 @@ def test_an_item_too_long_that_is_settled_is_not_told_again() -> None:
     assert items.places[-1].ordinal == 3
 
 
+@pytest.mark.thorough
 def test_where_an_item_does_not_end() -> None:
     """
     A quote or a bracket that is missing makes one item of many. That is told when it is longer

@@ -10,7 +10,6 @@ ALWAYS = {
     "latency-knee",
     "limit-2",
     "outage-502",
-    "storm-429",
     "tiny",
 }
 

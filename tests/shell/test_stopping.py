@@ -145,6 +145,7 @@ def test_stopped_with_a_slow_consumer(task_file: Path) -> None:
     assert len({outcome.ordinal for outcome in ended.outcomes}) == len(ended.outcomes)
 
 
+@pytest.mark.thorough
 def test_stopped_while_rejected_tasks_wait_for_the_consumer() -> None:
     """
     Tasks that no request can hold are handed over too, those last that were read when the run
