@@ -7,7 +7,7 @@ import pytest
 from hypothesis import settings
 
 # A busy machine fails no test: how long things take is measured in benchmarks/.
-settings.register_profile("quick", deadline=None, max_examples=25)
+settings.register_profile("quick", deadline=None, max_examples=40)
 settings.register_profile("thorough", deadline=None, max_examples=200)
 settings.load_profile("quick")  # pytest --hypothesis-profile=thorough looks at more.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import click
 
-from bulksubmit.cli.options import option
+from bulksubmit.cli.options import concurrency, option
 from bulksubmit.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -18,20 +18,11 @@ WORKERS = "Several workers"
 _MIB = 2**20
 
 
-def _workers(text: str) -> int | Literal["auto"]:
-    if text.lower() == "auto":
-        return "auto"
-    try:
-        return int(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r} is neither auto nor a whole number") from None
-
-
 _OPTIONS = (
     option(
         "--workers",
         group=WORKERS,
-        type=_workers,
+        type=concurrency,
         metavar="N|auto",
         help="So many processes share the work; auto: one a core.  [default: this one alone]",
     ),

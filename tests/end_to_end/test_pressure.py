@@ -105,9 +105,9 @@ async def test_502_that_stays() -> None:
     assert "no task was settled for 1.5 s; last: HTTP 502" in str(run.error)
     assert (report.exit_code, report.converged, report.added) == (5, False, 0)
     # 16 replies in a row hold the run; each but the last has let another attempt go. Then probes
-    # after 0.25 to 0.5 s, 0.5 to 1 s; they hold what was sent before, if any of it is due by then.
+    # after 0.25 to 0.5 s, 0.5 to 1 s.
     assert 16 <= report.requests == account.adds <= 16 + 15 + 3
-    assert 1600 <= report.abandoned == len(run.of(Verdict.ABANDONED)) <= 100 * report.requests
+    assert 1600 <= report.abandoned == len(run.of(Verdict.ABANDONED)) <= 3100
     assert report.abandoned + report.unsettled == report.total
     assert all(outcome.in_doubt and outcome.body for outcome in run.outcomes)
     assert report.in_doubt == 0
