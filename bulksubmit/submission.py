@@ -18,6 +18,7 @@ from bulksubmit.core.history import Life
 from bulksubmit.core.matching import AllAdded
 from bulksubmit.core.model import Attempt, Outcome, Reply, Verdict
 from bulksubmit.core.pacing import AdaptiveLimit, FixedLimit, MaxRate
+from bulksubmit.core.partitioner import bytes_of
 from bulksubmit.core.suspects import TASK_EXISTS
 from bulksubmit.core.taskcheck import JobFacts
 from bulksubmit.errors import (
@@ -275,7 +276,7 @@ class Submission:
         """Hand tasks to the reconciler as soon as there is room for them."""
         tasks, after = block.tasks, block.after
         invalid = self._intake.look_at(block)
-        bodies_bytes = sum([len(task.body) for task in tasks])
+        bodies_bytes = bytes_of(tasks)
         enough = partial(self._has_room, bodies_bytes)
         if not enough():
             self._speed.memory(full=True)
@@ -287,7 +288,7 @@ class Submission:
         self._read.add(after, self._source.bytes_read)
         self._journal.place(after)
         self._intake.take_in(block)
-        rejected = self._reconciler.admit(tasks)
+        rejected = self._reconciler.admit(tasks, bodies_bytes)
         self._pool.work.set()
         rejected += invalid
         self._record(rejected, in_order=False)

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import fields
 from pathlib import Path
 from typing import get_args
 
@@ -374,7 +373,7 @@ def test_events_are_as_documented(kind: type[Event]) -> None:
     rows = re.findall(r"^\| `([A-Z]\w+)` \| [^|`]+ \|([^|]*)\|$", README, flags=re.MULTILINE)
     documented = {name: re.findall(r"`(\w+)`", names) for name, names in rows}
 
-    assert documented[kind.__name__] == [field.name for field in fields(kind)]
+    assert documented[kind.__name__] == [*kind.__struct_fields__]
     assert len(documented) == len(get_args(Event))
 
 

@@ -4,12 +4,12 @@ An event is named by its type, and its fields are the type's; a log has the name
 (``request_ended``). Both stay as they are: programs read them.
 """
 
-from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class RequestEnded:
+
+class RequestEnded(msgspec.Struct, frozen=True, gc=False):
     """One HTTP request has been answered, or will never be.
 
     Attributes:
@@ -44,8 +44,7 @@ class RequestEnded:
     latency_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True, gc=False):
     """All sending is held back for a while.
 
     Attributes:
@@ -57,13 +56,11 @@ class Held:
     for_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Resumed:
+class Resumed(msgspec.Struct, frozen=True, gc=False):
     """Sending goes on after a Held."""
 
 
-@dataclass(frozen=True, slots=True)
-class LimitChanged:
+class LimitChanged(msgspec.Struct, frozen=True, gc=False):
     """The limit on attempts in flight has moved.
 
     Attributes:
@@ -77,8 +74,7 @@ class LimitChanged:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Progressed:
+class Progressed(msgspec.Struct, frozen=True, gc=False):
     """How far the run is: told at its start, about once a second, and at its end.
 
     Attributes:
@@ -124,8 +120,7 @@ class Progressed:
         return self.added + self.existed + self.rejected
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRead:
+class SourceRead(msgspec.Struct, frozen=True, gc=False):
     """The source has been read to its end.
 
     Attributes:
@@ -135,8 +130,7 @@ class SourceRead:
     tasks: int
 
 
-@dataclass(frozen=True, slots=True)
-class Anomaly:
+class Anomaly(msgspec.Struct, frozen=True, gc=False):
     """The service said something it should not have; it is dealt with, and worth a line.
 
     Attributes:
@@ -150,8 +144,7 @@ class Anomaly:
     task_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Noted:
+class Noted(msgspec.Struct, frozen=True, gc=False):
     """Something about the input or the job that the user should know; the run goes on.
 
     Attributes:

@@ -1,11 +1,10 @@
 """The words of the engine, as values.
 
-What exists once a task is a gc-free frozen msgspec Struct (making one costs 0.1 µs, a frozen
-slotted dataclass 0.7 to 1.2); everything else is a dataclass.
+They are frozen msgspec Structs, which the garbage collector need not look at: making one costs
+0.1 µs, a frozen slotted dataclass 0.7 to 4, and defining one 12 µs, a dataclass 640.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Literal, TypeAlias
 
@@ -85,8 +84,7 @@ class Invalid(msgspec.Struct, frozen=True, gc=False):
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One POST of one collection.
 
     Attributes:
@@ -159,8 +157,7 @@ class TaskResult(msgspec.Struct, frozen=True, gc=False):
 # --- What became of an attempt ---------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True, gc=False):
     """The service answered for its tasks one by one, in any order, and maybe not for all.
 
     Attributes:
@@ -172,8 +169,7 @@ class Answered:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Throttled:
+class Throttled(msgspec.Struct, frozen=True, gc=False):
     """Asked to slow down, or to come back. Whether a task was added, nobody promises.
 
     Attributes:
@@ -187,8 +183,7 @@ class Throttled:
     by_load: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(msgspec.Struct, frozen=True, gc=False):
     """The service refused the collection as a whole because of what is in it.
 
     Attributes:
@@ -204,8 +199,7 @@ class Refused:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(msgspec.Struct, frozen=True, gc=False):
     """No usable answer: if it was sent, any subset of the tasks may have been added.
 
     Attributes:
@@ -224,8 +218,7 @@ class Lost:
 Reply: TypeAlias = Answered | Throttled | Refused | Lost
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(msgspec.Struct, frozen=True, gc=False):
     """What became of a read-back.
 
     Attributes:
@@ -327,8 +320,7 @@ class Trouble(msgspec.Struct, gc=False):
             self.in_doubt, self.doubtful_s = True, doubtful_s
 
 
-@dataclass(frozen=True, slots=True)
-class Learnt:
+class Learnt(msgspec.Struct, frozen=True, gc=False):
     """What a limit has found out about the service.
 
     Attributes:
@@ -345,8 +337,7 @@ class Learnt:
 # --- What to do next -------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Bounds:
+class Bounds(msgspec.Struct, frozen=True, gc=False):
     """What the reconciler must keep to.
 
     Attributes:
@@ -362,15 +353,13 @@ class Bounds:
     server_timeout_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Post this attempt, then settle() it."""
 
     attempt: Attempt
 
 
-@dataclass(frozen=True, slots=True)
-class ReadBack:
+class ReadBack(msgspec.Struct, frozen=True, gc=False):
     """Look at the tasks that exist under these IDs, then settle_read_back().
 
     Attributes:
@@ -396,8 +385,7 @@ class Why(StrEnum):
     REPLIES = "replies"  # All that is left is in flight.
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True, gc=False):
     """Nothing to send now.
 
     Attributes:
@@ -410,15 +398,13 @@ class Wait:
     why: Why
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUp:
+class GiveUp(msgspec.Struct, frozen=True, gc=False):
     """Nothing more will be sent: see ``reason``. What is unsettled now is abandoned."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Converged:
+class Converged(msgspec.Struct, frozen=True, gc=False):
     """The source is exhausted and every task of it is settled."""
 
 

@@ -30,12 +30,15 @@ class Queue:
     def __len__(self) -> int:
         return len(self.tasks)
 
-    def extend(self, tasks: Sequence[Task]) -> int:
-        """Add tasks at the end; returns the bytes of their bodies."""
-        bodies_bytes = sum([len(task.body) for task in tasks])
+    def extend(self, tasks: Sequence[Task], bodies_bytes: int | None = None) -> None:
+        """Add tasks at the end.
+
+        Args:
+            tasks: Any number.
+            bodies_bytes: Of their bodies together, if that is known.
+        """
         self.tasks.extend(tasks)
-        self.bytes += bodies_bytes + len(tasks)
-        return bodies_bytes
+        self.bytes += len(tasks) + (bytes_of(tasks) if bodies_bytes is None else bodies_bytes)
 
     def cut_plainly(self, *, tasks_max: int, bytes_max: int) -> list[Task] | None:
         """Take the first tasks, if they make a collection as they are; otherwise none."""
@@ -44,7 +47,7 @@ class Queue:
             return None  # Large ones, going by the mean: they would be taken out in vain.
         take = self.tasks.popleft
         tasks = [take() for _ in range(count)]
-        size = sum([len(task.body) for task in tasks]) + count
+        size = bytes_of(tasks) + count
         if size > bytes_max - FRAME_BYTES + 1 or len({task.id.lower() for task in tasks}) < count:
             self.tasks.extendleft(reversed(tasks))
             return None
@@ -52,9 +55,14 @@ class Queue:
         return tasks
 
 
+def bytes_of(tasks: Sequence[Task]) -> int:
+    """The bytes of these tasks' bodies."""
+    return sum([len(task.body) for task in tasks])
+
+
 def request_bytes(tasks: Sequence[Task]) -> int:
     """The exact size of the request's body that these tasks make."""
-    return FRAME_BYTES + sum(len(task.body) for task in tasks) + len(tasks) - 1
+    return FRAME_BYTES + bytes_of(tasks) + len(tasks) - 1
 
 
 def fills(queues: Sequence[Queue], *, tasks_max: int, bytes_max: int) -> bool:

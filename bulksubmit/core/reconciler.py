@@ -62,7 +62,7 @@ from bulksubmit.core.model import (
     Why,
 )
 from bulksubmit.core.outcomes import TOO_LARGE, abandoned, read_back, too_large
-from bulksubmit.core.partitioner import halve, request_bytes
+from bulksubmit.core.partitioner import bytes_of, halve, request_bytes
 from bulksubmit.core.patience import Patience
 from bulksubmit.core.suspects import TASK_EXISTS, Suspect, Suspects
 from bulksubmit.core.troubles import Troubles
@@ -115,8 +115,12 @@ class Reconciler:
 
     # --- In --------------------------------------------------------------------------------
 
-    def admit(self, tasks: Sequence[Task]) -> list[Outcome]:
+    def admit(self, tasks: Sequence[Task], bodies_bytes: int | None = None) -> list[Outcome]:
         """Take responsibility for tasks.
+
+        Args:
+            tasks: Any number.
+            bodies_bytes: Of their bodies together, if that is known.
 
         Returns:
             One REJECTED outcome for each task that no request can hold; it is settled, and
@@ -124,13 +128,15 @@ class Reconciler:
         """
         assert not self.sealed
         body_max = self._bounds.bytes_max - FRAME_BYTES
+        size = bytes_of(tasks) if bodies_bytes is None else bodies_bytes
         oversized: list[Task] = []
-        if sum([len(task.body) for task in tasks]) > body_max:
-            oversized = [task for task in tasks if len(task.body) > body_max]
+        if size > body_max and (oversized := [t for t in tasks if len(t.body) > body_max]):
             tasks = [task for task in tasks if len(task.body) <= body_max]
+            size -= bytes_of(oversized)
         self._troubles.doubt(tasks, self._doubt_below)
         self.unsettled += len(tasks)
-        self.unsettled_bytes += self._backlog.fresh.extend(tasks)
+        self.unsettled_bytes += size
+        self._backlog.fresh.extend(tasks, size)
         below = self._doubt_below
         return [too_large(t, self._bounds.bytes_max, in_doubt=t.ordinal < below) for t in oversized]
 

@@ -1,8 +1,9 @@
 """What a worker remembers of its shard: nothing for long. It tells the coordinator."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from typing import Any
+
+import msgspec
 
 from bulksubmit.core.account import BEGINNING, Counts, Place
 from bulksubmit.core.bitmap import Bitmap
@@ -98,7 +99,7 @@ class ShardJournal:
         """What the coordinator's observers are to be told. How far it is they know anyway."""
         told = self._keeps_events and not isinstance(event, Progressed | SourceRead)
         if told and len(self._events) < EVENTS_MAX:
-            self._events.append((type(event).__name__, asdict(event)))
+            self._events.append((type(event).__name__, msgspec.structs.asdict(event)))
 
     def will_send(self, attempt: Attempt) -> None:
         """The coordinator has noted that all of the shard may be sent; this says how much was."""

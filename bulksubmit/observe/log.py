@@ -1,6 +1,5 @@
 """Events to a log, one line each, as text or JSON."""
 
-from dataclasses import fields
 from typing import Any, TextIO, get_args
 
 import orjson
@@ -64,10 +63,10 @@ def _is_warning(event: Event) -> bool:
             return False
 
 
-def _form(kind: type[Event]) -> tuple[str, list[str]]:
+def _form(kind: type[Event]) -> tuple[str, tuple[str, ...]]:
     """An event type's name in the log, and the names of its fields."""
     name = "".join(f"_{char.lower()}" if char.isupper() else char for char in kind.__name__)
-    return name.lstrip("_"), [field.name for field in fields(kind)]
+    return name.lstrip("_"), kind.__struct_fields__
 
 
 def _to_json(fields: dict[str, object], **_: object) -> str:

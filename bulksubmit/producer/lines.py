@@ -50,25 +50,25 @@ class LineParser:
 
     def feed(self, data: bytes) -> Block:
         """See Parser."""
-        end = data.rfind(b"\n")
-        if end < 0:
+        lines = data.split(b"\n")
+        if len(lines) == 1:
             self._rest += data
             if len(self._rest) > ITEM_BYTES_MAX:
                 self._shorten()
             return Block([], self.place)
-        # In one copy: a slice of its own first would be another one of all there is.
-        whole = b"".join((self._rest, memoryview(data)[: end + 1]))
-        self._rest = data[end + 1 :]
-        return self._parse(whole)
+        size = len(self._rest) + len(data) - len(lines[-1])
+        lines[0] = self._rest + lines[0]
+        self._rest, lines[-1] = lines[-1], b""
+        return self._parse(lines, size)
 
     def part(self, data: bytes) -> Block:
         """See Parser; the file's last line may have no line end."""
-        return self._parse(data)
+        return self._parse(data.split(b"\n"), len(data))
 
     def finish(self) -> Block:
         """See Parser."""
         rest, self._rest = self._rest, b""
-        return self._parse(rest)
+        return self.part(rest)
 
     def _shorten(self) -> None:
         """Keep of a line's beginning only what is to be shown, and no blanks in front of it.
@@ -83,9 +83,11 @@ class LineParser:
         self._dropped += len(self._rest) - len(kept)
         self._rest = kept
 
-    def _parse(self, data: bytes) -> Block:
+    def _parse(self, lines: list[bytes], size: int) -> Block:
+        """The items of whole lines, which have so many bytes, line ends among them."""
         place = self.place
-        lines = (data.removeprefix(BOM) if place.offset == 0 else data).split(b"\n")
+        if place.offset == 0:
+            lines[0] = lines[0].removeprefix(BOM)
         bodies = [line.strip(WHITE) for line in lines]
         dropped, self._dropped = self._dropped, 0
         too_long, self._too_long = self._too_long, False
@@ -99,11 +101,11 @@ class LineParser:
             told = [*numbers[: len(bodies)]]
         self.place = Place(
             place.ordinal + len(bodies),
-            place.offset + len(data) + dropped,
-            place.line + data.count(b"\n"),
+            place.offset + size + dropped,
+            place.line + len(lines) - 1,
             place.file,
         )
-        if too_long or len(data) > ITEM_BYTES_MAX:
+        if too_long or size > ITEM_BYTES_MAX:
             return self._without_too_long(bodies, told, first_too_long=too_long)
         return to_block(
             bodies, told, checker=self._checker, after=self.place, settled=self._settled

@@ -12,7 +12,7 @@ from bulksubmit.errors import SourceError
 
 # Some 800 tasks of 300 bytes: 0.1 µs a task for the hop to a thread and back, and less than a
 # millisecond in which the event loop does nothing but parse.
-BLOCK_BYTES = 256 * 1024
+BLOCK_BYTES = 64 * 1024
 
 
 class Bytes(Protocol):
@@ -68,6 +68,7 @@ class OpenFile:
         self.size = self._status.st_size if self._status else None
         self.position = 0
         self.seeks = self._status is not None
+        self._cached = _Cached(file.fileno()) if owned and self._status else None
 
     @property
     def on_disk(self) -> bool:
@@ -76,7 +77,14 @@ class OpenFile:
 
     async def read(self) -> bytes:
         """See Bytes."""
-        if self._pipe is None:
+        if self._cached:
+            data = self._cached.read(self._file.tell())
+            if data: 
+                self._file.seek(len(data), 1)
+                await anyio.lowlevel.checkpoint()
+            else:
+                data = await to_thread.run_sync(self._file.read, BLOCK_BYTES)
+        elif self._pipe is None:
             data = await to_thread.run_sync(self._file.read, BLOCK_BYTES)
         else:
             # A thread that reads a silent pipe could not be cancelled.
@@ -106,6 +114,19 @@ class OpenFile:
         """See Bytes."""
         if self._owned:
             self._file.close()
+
+
+class _Cached:
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._buffer = bytearray(BLOCK_BYTES)
+
+    def read(self, offset: int) -> bytes:
+        try:
+            count = os.preadv(self._descriptor, [self._buffer], offset, os.RWF_NOWAIT)
+        except OSError:
+            return b""
+        return bytes(memoryview(self._buffer)[:count])
 
 
 class Stretch:

@@ -1,10 +1,11 @@
 """What all requests of one kind have in common, made once."""
 
-from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Self
 from urllib.parse import quote, urlencode
 
+import msgspec
+from msgspec.structs import replace
 from multidict import istr
 from yarl import URL
 
@@ -15,8 +16,7 @@ from bulksubmit.core.wire import CONTENT_TYPE
 CLIENT_MARGIN_S = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
+class Operation(msgspec.Struct, frozen=True, gc=False):
     """What all requests of one kind have in common.
 
     Attributes:

@@ -6,10 +6,11 @@ spelling varies, so their case is folded.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TypeVar
+
+import msgspec
 
 from bulksubmit.core.model import Answered, BatchError, ErrorDetail, Lost, Refused, Reply, Throttled
 from bulksubmit.core.wire import (
@@ -59,8 +60,7 @@ _OVERLOADED = frozenset({408, 503, 504})
 _OVERLOADED_CODES = frozenset({"operationtimedout", "serverbusy"})
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """One HTTP answer, read to its end.
 
     Attributes:
@@ -89,8 +89,7 @@ class Answer:
         return _retry_after_s(self.headers, self.received_s)
 
 
-@dataclass(frozen=True, slots=True)
-class Unavailable:
+class Unavailable(msgspec.Struct, frozen=True, gc=False):
     """No usable answer to a request.
 
     Attributes:

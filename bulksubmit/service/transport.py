@@ -8,13 +8,14 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from email.utils import formatdate
 from functools import partial
 from types import TracebackType
 from typing import Protocol, Self, TypeVar
 from urllib.parse import parse_qsl, quote
 
+import msgspec
+from msgspec.structs import replace
 from multidict import istr
 from yarl import URL
 
@@ -120,8 +121,7 @@ class Http(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class _Request:
+class _Request(msgspec.Struct, frozen=True, gc=False):
     operation: Operation
     client_request_id: str
     body: bytes = b""

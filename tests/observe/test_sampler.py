@@ -1,6 +1,6 @@
 """What a run's history is told while it goes on."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from bulksubmit.core.events import LimitChanged, RequestEnded
 from bulksubmit.core.history import Life, Sample

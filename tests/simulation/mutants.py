@@ -6,9 +6,11 @@ A simulation that finds nothing may be blind: these tell that it sees.
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from unittest import mock
+
+from msgspec.structs import replace
 
 from bulksubmit.core import reconciler
 from bulksubmit.core.bitmap import Bitmap
