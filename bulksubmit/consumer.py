@@ -41,6 +41,9 @@ class Work(Protocol):
     def cut(self) -> None:
         """After stop(): do not wait for the answers in flight, either."""
 
+    def drop(self) -> None:
+        """Outcomes are only counted from now on: there may be none until the end."""
+
     def leave(self) -> None:
         """Nobody takes outcomes in any more."""
 
@@ -72,7 +75,8 @@ class Outcomes:
         return self._ready.popleft()
 
     async def drain(self) -> None:
-        """Take all outcomes in and drop them, to the end; raises like iteration does."""
+        """Let all outcomes be dropped, and wait for the end; raises like iteration does."""
+        self._submission.drop()
         while await self._submission.next_outcomes():
             pass
 

@@ -4,7 +4,6 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from random import Random
@@ -21,6 +20,7 @@ from bulksubmit.core.pacing import AdaptiveLimit, FixedLimit, MaxRate
 from bulksubmit.core.partitioner import bytes_of
 from bulksubmit.core.suspects import TASK_EXISTS
 from bulksubmit.core.taskcheck import JobFacts
+from bulksubmit.delivery import Delivery
 from bulksubmit.errors import (
     BulkSubmitError,
     JournalError,
@@ -121,7 +121,7 @@ class Submission:
         # Rejected tasks that are no sign of a wrong setting: an earlier process got past them,
         # or their ID was taken.
         self._taken = self._journal.counts.rejected
-        self._undelivered = 0  # Lists of outcomes that wait for the consumer, beyond LISTS_AHEAD.
+        self._delivery = Delivery(LISTS_AHEAD)
         self._rowless = 0  # Tasks answered, whose rows could not be written.
         self._rate = rate = MaxRate(settings.max_rate or math.inf)
         self._reconciler = reconciler_for(
@@ -136,7 +136,7 @@ class Submission:
             asked(settings),
             asyncio.get_running_loop().time,
             rate_opens_s=rate.opens_s,
-            consumer_is_slow=lambda: self._undelivered > 0,
+            consumer_is_slow=lambda: self._delivery.late > 0,
             disk_s=lambda: self._journal.wrote_s + self._files.wrote_s,
             cpu_s=cpu_s,
         )
@@ -157,8 +157,8 @@ class Submission:
             stopwatch=self._speed,
             before=self._journal.will_send,
             record=self._record,
-            deliver=self._deliver,
-            deliver_now=self._deliver_now,
+            deliver=self._delivery.wait,
+            deliver_now=self._delivery.put,
             drain_s=settings.drain_s,
         )
         self._auto_terminate = AutoTerminate(
@@ -183,9 +183,6 @@ class Submission:
         self._error: Exception | None = None
         self._source_error: SourceError | None = None
         self._ended: Report | None = None
-        self._to_consumer, self._lists = anyio.create_memory_object_stream[Sequence[Outcome]](
-            LISTS_AHEAD
-        )
 
     async def run(self) -> None:
         """From the first look at the job to the last outcome."""
@@ -205,7 +202,7 @@ class Submission:
             self._ended = self.report
             if isinstance(self._error, BulkSubmitError):
                 self._error.report = self._ended
-            self._to_consumer.close()
+            self._delivery.end()
             self._observer(progressed(self.progress, ended=True))
 
     async def _close_job(self) -> None:
@@ -242,7 +239,7 @@ class Submission:
             error = NotConverged(gave_up)
             abandoned = self._reconciler.abandon(gave_up)
             self._record(abandoned, in_order=False)
-            await self._deliver(abandoned)
+            await self._delivery.wait(abandoned)
         # Stopped or not: the answers that were in flight may have settled the last tasks.
         if error and not (self._tally.counts.converged and isinstance(error, NotConverged)):
             raise error
@@ -324,7 +321,7 @@ class Submission:
                 tells_s = now_s + PROGRESS_S
 
     async def _hand_over(self, outcomes: Sequence[Outcome], handed_over: anyio.Event) -> None:
-        await self._deliver(outcomes)
+        await self._delivery.wait(outcomes)
         handed_over.set()
 
     def _record(self, outcomes: Sequence[Outcome], *, in_order: bool) -> None:
@@ -378,24 +375,6 @@ class Submission:
             why = bound.why(rejected=rejected, settled=settled)
             self.stop(NotConverged(f"{why}; the last one: {newly[-1].code}"))
 
-    def _deliver_now(self, outcomes: Sequence[Outcome]) -> bool:
-        """Deliver, unless the consumer has enough to do; returns whether it is done."""
-        if outcomes:  # An empty list tells the consumer that it was the last.
-            try:
-                self._to_consumer.send_nowait(outcomes)
-            except anyio.WouldBlock:
-                return False
-            except anyio.BrokenResourceError:  # The consumer has left.
-                pass
-        return True
-
-    async def _deliver(self, outcomes: Sequence[Outcome]) -> None:
-        if not self._deliver_now(outcomes):
-            self._undelivered += 1
-            with suppress(anyio.BrokenResourceError):
-                await self._to_consumer.send(outcomes)
-            self._undelivered -= 1
-
     # --- The consumer's side -----------------------------------------------------------------
 
     async def next_outcomes(self) -> list[Sequence[Outcome]]:
@@ -404,22 +383,18 @@ class Submission:
         Raises:
             Exception: at the end otherwise.
         """
-        outcomes: list[Sequence[Outcome]] = []
-        with suppress(anyio.EndOfStream, anyio.WouldBlock):
-            outcomes.append(await self._lists.receive())
-            # All that there are: receiving takes a round of the event loop, in which several
-            # replies come on a busy one.
-            while True:
-                outcomes.append(self._lists.receive_nowait())
-        if outcomes:
-            return outcomes
-        if self._error:  # Raised out here, so that its own cause and context stay with it.
+        lists = await self._delivery.take()
+        if not lists and self._error:
             raise self._error
-        return []
+        return lists
+
+    def drop(self) -> None:
+        """Nobody looks at outcomes any more; the run goes on."""
+        self._delivery.drop()
 
     def leave(self) -> None:
         """Nobody takes outcomes in any more: the run stops in order, unless it has ended."""
-        self._lists.close()
+        self._delivery.leave()
         if self._ended is None:
             self.stop(NotConverged("its consumer has left"))
 
@@ -428,8 +403,7 @@ class Submission:
         self._intake.close()
         self._files.close()
         self._journal.close()
-        self._to_consumer.close()
-        self._lists.close()
+        self._delivery.close()
 
     def stop(self, error: Exception) -> None:
         """Send nothing more, take in the answers in flight, and end with this error."""

@@ -60,9 +60,11 @@ ROOMS = {
     "intake": May("core errors producer settings"),
     "parts": May("core observe pool settings"),
     # The parts, wired: on any service, any source, any run.
+    # From a run to its consumer.
+    "delivery": May("core", "anyio"),
     "submission": May(
-        "core errors intake journal nothing observe parts pool producer readback runs service "
-        "settings",
+        "core delivery errors intake journal nothing observe parts pool producer readback runs "
+        "service settings",
         "anyio",
     ),
     # What a job holds beside what a source does; writes nothing but temporary files and a report.
@@ -85,8 +87,8 @@ ROOMS = {
     ),
     # Many processes, many machines: ordinary submissions of shards.
     "distribute": May(
-        "api consumer core errors intake journal ledger loop nothing observe parts pool producer "
-        "record runs service settings submission",
+        "api consumer core delivery errors intake journal ledger loop nothing observe parts pool "
+        "producer record runs service settings submission",
         "anyio cryptography distributed msgspec",
     ),
     # `create_tasks` of azure-batch, for the users of its clients.

@@ -9,7 +9,7 @@ from bulksubmit.core.model import AddStatus, Answered, Attempt, Outcome, Task, T
 _ADDED = Verdict.ADDED
 _SUCCESS = frozenset({"Success", AddStatus.SUCCESS.value})  # On the wire, and in the reference.
 
-# Outcomes that are made later keep their tasks until then, in line for the consumer.
+# Outcomes that are made later keep their tasks until then.
 _KEPT_BYTES_MAX = 64 * 1024
 
 
@@ -19,11 +19,11 @@ class AllAdded(Sequence[Outcome]):
     Each is made when it is looked at, which most runs do with none of them.
     """
 
-    __slots__ = ("_attempt", "_request_id")
+    __slots__ = ("_attempt", "_body_bytes", "_request_id")
 
-    def __init__(self, attempt: Attempt, request_id: str | None) -> None:
-        """Outcomes of the attempt's tasks, in their order."""
-        self._attempt, self._request_id = attempt, request_id
+    def __init__(self, attempt: Attempt, request_id: str | None, body_bytes: int) -> None:
+        """Outcomes of the attempt's tasks, which have so many bytes, in their order."""
+        self._attempt, self._request_id, self._body_bytes = attempt, request_id, body_bytes
 
     def __len__(self) -> int:
         return len(self._attempt.tasks)
@@ -45,6 +45,10 @@ class AllAdded(Sequence[Outcome]):
         return isinstance(other, Sequence) and [*self] == [*other]
 
     __hash__ = None  # type: ignore[assignment]  # As of a list.
+
+    def to_keep(self) -> Sequence[Outcome]:
+        """The same, to be looked at later: made at once if the tasks are large."""
+        return self if self._body_bytes <= _KEPT_BYTES_MAX else [*self]
 
     def _outcome(self, task: Task) -> Outcome:
         return Outcome(
@@ -76,12 +80,6 @@ def all_added(attempt: Attempt, reply: Answered) -> bool:
         return False
     added = {result.task_id for result in results if result.status in _SUCCESS}
     return len(added) == len(tasks) and added.issuperset([task.id for task in tasks])
-
-
-def outcomes_of_all(attempt: Attempt, request_id: str | None, body_bytes: int) -> Sequence[Outcome]:
-    """The outcomes if all_added(): made at once if their tasks, of so many bytes, are large."""
-    outcomes = AllAdded(attempt, request_id)
-    return outcomes if body_bytes <= _KEPT_BYTES_MAX else [*outcomes]
 
 
 def by_folded_id(

@@ -36,7 +36,7 @@ from bulksubmit.core.backlog import Backlog
 from bulksubmit.core.backoff import PRESSURE_BACKOFF, SERVER_ERROR_BACKOFF, BytesBound, on_grid
 from bulksubmit.core.events import Anomaly, Observer
 from bulksubmit.core.limits import FRAME_BYTES, TASKS_MAX
-from bulksubmit.core.matching import all_added, by_folded_id, outcomes_of_all
+from bulksubmit.core.matching import AllAdded, all_added, by_folded_id
 from bulksubmit.core.model import (
     AddStatus,
     Answered,
@@ -284,8 +284,8 @@ class Reconciler:
         """Settle by results; they come in any order, and perhaps not one for each task."""
         if not attempt.resent and all_added(attempt, reply):
             self._worked(attempt)
-            self.unsettled_bytes -= (size := sum([len(task.body) for task in attempt.tasks]))
-            return outcomes_of_all(attempt, reply.request_id, size)
+            self.unsettled_bytes -= (size := bytes_of(attempt.tasks))
+            return AllAdded(attempt, reply.request_id, size)
         results = by_folded_id(reply.results, attempt.number, self._observer)
         outcomes: list[Outcome] = []
         suspects: list[Suspect] = []

@@ -10,7 +10,6 @@ It looks to its consumer as a Submission does.
 
 import math
 from collections.abc import Sequence
-from contextlib import suppress
 from functools import partial
 from random import Random
 
@@ -22,6 +21,7 @@ from bulksubmit.core.events import Noted, Observer, SourceRead
 from bulksubmit.core.history import Life
 from bulksubmit.core.model import Outcome, Verdict
 from bulksubmit.core.suspects import TASK_EXISTS
+from bulksubmit.delivery import Delivery
 from bulksubmit.distribute.books import Books, RowPlaces
 from bulksubmit.distribute.brief import Brief
 from bulksubmit.distribute.budget import Share, shares
@@ -154,7 +154,7 @@ class Coordinator:
         self._under_way = anyio.CancelScope()
         self._error: Exception | None = None
         self._ended: Account | None = None
-        self._to_consumer, self._lists = anyio.create_memory_object_stream[list[Outcome]](math.inf)
+        self._delivery = Delivery()
 
     # --- The run -------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class Coordinator:
             self._ended = self.report
             if isinstance(self._error, BulkSubmitError):
                 self._error.report = self._ended
-            self._to_consumer.close()
+            self._delivery.end()
             self._observer(progressed(self.progress, ended=True))
 
     async def _submit(self) -> None:
@@ -280,7 +280,7 @@ class Coordinator:
             for event in told(report.events):
                 self._relay(event)
         if outcomes:
-            self._to_consumer.send_nowait(outcomes)
+            self._delivery.put(outcomes)
             self._bound_rejects([o for o in outcomes if o.verdict is Verdict.REJECTED])
         if report.ended:
             self._end(number, report.ended.failure)
@@ -415,11 +415,14 @@ class Coordinator:
         Raises:
             Exception: at the end otherwise.
         """
-        with suppress(anyio.EndOfStream):
-            return [await self._lists.receive()]
-        if self._error:
+        lists = await self._delivery.take()
+        if not lists and self._error:
             raise self._error
-        return []
+        return lists
+
+    def drop(self) -> None:
+        """See Work."""
+        self._delivery.drop()
 
     def leave(self) -> None:
         """Nobody takes outcomes in any more: the run stops in order, unless it has ended."""
@@ -430,8 +433,7 @@ class Coordinator:
         """run() has ended, or was never begun."""
         self._files.close()
         self._journal.close()
-        self._to_consumer.close()
-        self._lists.close()
+        self._delivery.close()
 
     def stop(self, error: Exception) -> None:
         """Hand out nothing more, let the workers take in their answers, and end with this error."""

@@ -12,7 +12,7 @@ from bulksubmit.errors import SourceError
 
 # Some 800 tasks of 300 bytes: 0.1 µs a task for the hop to a thread and back, and less than a
 # millisecond in which the event loop does nothing but parse.
-BLOCK_BYTES = 64 * 1024
+BLOCK_BYTES = 256 * 1024
 
 
 class Bytes(Protocol):
@@ -79,7 +79,7 @@ class OpenFile:
         """See Bytes."""
         if self._cached:
             data = self._cached.read(self._file.tell())
-            if data: 
+            if data:
                 self._file.seek(len(data), 1)
                 await anyio.lowlevel.checkpoint()
             else:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from bulksubmit.core import reconciler as module
 from bulksubmit.core.events import Event
-from bulksubmit.core.matching import outcomes_of_all
+from bulksubmit.core.matching import AllAdded
 from bulksubmit.core.model import Answered, Outcome, Send, TaskResult
 from bulksubmit.core.partitioner import Queue, cut
 from tests.core.helpers import make_reconciler, make_task, make_tasks
@@ -61,14 +61,14 @@ def test_the_usual_answer_is_settled_as_a_whole() -> None:
 def test_outcomes_of_all_are_a_sequence() -> None:
     """
     Made when looked at, they are as a list of them: by place, by slice, from the end; those of
-    large tasks are a list, which keeps no body.
+    large tasks that are to be kept are a list, which keeps no body.
     """
     reconciler = make_reconciler(make_tasks(3))
     step = reconciler.next_step(now_s=0.0, in_flight_max=1)
     assert isinstance(step, Send)
 
     outcomes, listed = (
-        outcomes_of_all(step.attempt, "r-1", body_bytes) for body_bytes in (65_536, 65_537)
+        AllAdded(step.attempt, "r-1", body_bytes).to_keep() for body_bytes in (65_536, 65_537)
     )
 
     assert isinstance(listed, list)
