@@ -17,9 +17,9 @@ from bulksubmit.core.history import Life
 from bulksubmit.core.matching import AllAdded
 from bulksubmit.core.model import Attempt, Outcome, Reply, Verdict
 from bulksubmit.core.pacing import AdaptiveLimit, FixedLimit, MaxRate
-from bulksubmit.core.partitioner import bytes_of
 from bulksubmit.core.suspects import TASK_EXISTS
 from bulksubmit.core.taskcheck import JobFacts
+from bulksubmit.core.tasks import bytes_of
 from bulksubmit.delivery import Delivery
 from bulksubmit.errors import (
     BulkSubmitError,

@@ -43,7 +43,7 @@ ROOMS = {
     "settings": May("core errors"),
     "producer": May("core errors", "anyio fsspec isal msgspec orjson pyarrow xxhash zstandard"),
     "pool": May("core errors", "anyio"),
-    "service": May("core errors", "aiohttp anyio azure multidict yarl"),
+    "service": May("core errors", "aiohttp anyio azure msgspec multidict yarl"),
     # Looks up what exists, by any lister.
     "readback": May("core service", "msgspec"),
     "observe": May("core errors", "opentelemetry orjson rich structlog"),

@@ -17,7 +17,8 @@ def main(endpoint: str, path: str, in_flight: str, *options: str) -> None:
     """
     words: dict[str, Any] = {"false": False, "true": True}
     more: dict[str, Any] = {
-        name: words.get(value, int(value) if value.isdigit() else value) for name, _, value in (o.partition("=") for o in options)
+        name: words.get(value, int(value) if value.isdigit() else value)
+        for name, _, value in (o.partition("=") for o in options)
     }
     concurrency = in_flight if in_flight == "auto" else int(in_flight)
     settings = Settings(**{"concurrency": concurrency, "on_unfinished": "new"} | more)

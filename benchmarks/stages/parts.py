@@ -246,7 +246,7 @@ def _run(coroutine: Coroutine[object, None, None]) -> None:
         coroutine.send(None)
 
 
-def _answer(tasks: tuple[Task, ...]) -> bytes:
+def _answer(tasks: Sequence[Task]) -> bytes:
     place = "https://bench.westeurope.batch.azure.com"
     mark = (
         '","eTag":"0x8DDC23F7EC4C6E1","lastModified":"2025-07-13T19:00:12.2031841Z",'

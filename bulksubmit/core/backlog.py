@@ -37,13 +37,13 @@ class Backlog:
         self.budget = RetryBudget()
         self._due = Queue()
         self._pressed = Queue()
-        self._halves: deque[tuple[Task, ...]] = deque()
+        self._halves: deque[Sequence[Task]] = deque()
         # By due time, which only few differ in; the heap orders the keys.
         self._waiting: dict[float, list[tuple[Queue, Sequence[Task]]]] = {}
         self._due_times: list[float] = []
         self._lingers_s: float | None = None  # When a partial collection has waited enough.
 
-    def add_halves(self, halves: Sequence[tuple[Task, ...]]) -> None:
+    def add_halves(self, halves: Sequence[Sequence[Task]]) -> None:
         """Let these collections go as they are, before anything else."""
         self._halves.extend(halves)
 
@@ -69,6 +69,8 @@ class Backlog:
         come, or after a linger.
         """
         self._move_due(now_s)
+        if len(self.fresh) >= tasks_max:
+            return now_s
         queues = self._affordable(now_s)
         if self._halves or (sealed and any(queues)):
             return now_s
@@ -83,7 +85,7 @@ class Backlog:
             self._lingers_s = now_s + LINGER_S
         return max(now_s, min(self._lingers_s, later_s))
 
-    def next(self, now_s: float, *, tasks_max: int, bytes_max: int) -> tuple[Task, ...]:
+    def next(self, now_s: float, *, tasks_max: int, bytes_max: int) -> Sequence[Task]:
         """Take the next collection; ready_s() must have said now."""
         self._lingers_s = None
         if self._halves:
@@ -91,12 +93,12 @@ class Backlog:
         queues = self._affordable(now_s)
         if self._pressed in queues:
             self.budget.spend(now_s)
-        return tuple(cut(queues, tasks_max=tasks_max, bytes_max=bytes_max))
+        return cut(queues, tasks_max=tasks_max, bytes_max=bytes_max)
 
     def again(self) -> Iterator[Task]:
         """Every task that is to be sent again, in no set order."""
-        yield from self._pressed.tasks
-        yield from self._due.tasks
+        yield from self._pressed
+        yield from self._due
         for half in self._halves:
             yield from half
         for waiting in self._waiting.values():
@@ -107,7 +109,7 @@ class Backlog:
         """Assert what always holds."""
         assert sorted(self._due_times) == sorted(self._waiting)
         for queue in (self.fresh, self._due, self._pressed):
-            assert queue.bytes == sum(len(task.body) + 1 for task in queue.tasks)
+            assert queue.bytes == sum(len(task.body) + 1 for task in queue)
 
     def _move_due(self, now_s: float) -> None:
         while self._due_times and self._due_times[0] <= now_s:

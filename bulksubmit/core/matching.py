@@ -5,6 +5,7 @@ from typing import overload
 
 from bulksubmit.core.events import Anomaly, Observer
 from bulksubmit.core.model import AddStatus, Answered, Attempt, Outcome, Task, TaskResult, Verdict
+from bulksubmit.core.tasks import ids_of
 
 _ADDED = Verdict.ADDED
 _SUCCESS = frozenset({"Success", AddStatus.SUCCESS.value})  # On the wire, and in the reference.
@@ -75,11 +76,14 @@ def all_added(attempt: Attempt, reply: Answered) -> bool:
         True if there is one result for each task, spelt as ours, which says so, and no other.
         Otherwise each is to be looked at by itself.
     """
-    tasks, results = attempt.tasks, reply.results
-    if len(results) != len(tasks):
+    ids, results = ids_of(attempt.tasks), reply.results
+    if len(results) != len(ids) or not _SUCCESS.issuperset([each.status for each in results]):
         return False
-    added = {result.task_id for result in results if result.status in _SUCCESS}
-    return len(added) == len(tasks) and added.issuperset([task.id for task in tasks])
+    told = [result.task_id for result in results]
+    if told == ids:
+        return True
+    added = set(told)
+    return len(added) == len(ids) and added.issuperset(ids)
 
 
 def by_folded_id(

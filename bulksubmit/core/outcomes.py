@@ -1,6 +1,6 @@
-"""Outcomes of tasks that no attempt's reply settles, each from what is known of its task."""
+"""Outcomes, each from what is known of its task."""
 
-from bulksubmit.core.model import Outcome, Task, Trouble, Verdict
+from bulksubmit.core.model import Attempt, Outcome, Refused, Task, Trouble, Verdict
 from bulksubmit.core.partitioner import request_bytes
 from bulksubmit.core.suspects import Judged
 
@@ -26,6 +26,41 @@ def too_large(task: Task, bytes_max: int, *, in_doubt: bool) -> Outcome:
         code=TOO_LARGE,
         message=f"the task makes a request of {size:,} bytes; at most {bytes_max:,} are sent",
         body=task.body,
+    )
+
+
+def replied(
+    attempt: Attempt,
+    task: Task,
+    verdict: Verdict,
+    trouble: Trouble,
+    *,
+    request_id: str | None,
+    refused: Refused | None,
+) -> Outcome:
+    """A verdict on a task by the reply to an attempt.
+
+    Args:
+        attempt: It held the task.
+        task: The task.
+        verdict: Our word on it.
+        trouble: What came of earlier attempts.
+        request_id: The service's ID of this one.
+        refused: What it said of a task that is not added; None for one that is.
+    """
+    return Outcome(
+        ordinal=task.ordinal,
+        line=task.line,
+        task_id=task.id,
+        verdict=verdict,
+        attempts=trouble.attempts + 1,
+        in_doubt=trouble.in_doubt,
+        code=refused.code if refused else None,
+        message=refused.message if refused else None,
+        values=refused.values if refused else (),
+        request_id=request_id,
+        client_request_id=attempt.client_request_id,
+        body=task.body if refused else b"",
     )
 
 

@@ -61,11 +61,12 @@ from bulksubmit.core.model import (
     Wait,
     Why,
 )
-from bulksubmit.core.outcomes import TOO_LARGE, abandoned, read_back, too_large
-from bulksubmit.core.partitioner import bytes_of, halve, request_bytes
+from bulksubmit.core.outcomes import TOO_LARGE, abandoned, read_back, replied, too_large
+from bulksubmit.core.partitioner import halve, request_bytes
 from bulksubmit.core.patience import Patience
 from bulksubmit.core.suspects import TASK_EXISTS, Suspect, Suspects
-from bulksubmit.core.troubles import Troubles
+from bulksubmit.core.tasks import bytes_of
+from bulksubmit.core.troubles import NO_TROUBLE, Troubles
 
 
 class Reconciler:
@@ -213,15 +214,13 @@ class Reconciler:
 
     def _gives_up_s(self, now_s: float, in_flight_max: int) -> float:
         """When the run gives up if nothing is settled before."""
-        idle = not self.in_flight
-        resting = self._suspects.resting(now_s)
-        return self._patience.ends_s(
-            now_s,
-            idle=idle and self.unsettled == self.fresh,
-            barred=idle and (in_flight_max < 1 or 0 < resting == self.unsettled - self.fresh),
-        )
+        if self.in_flight:
+            return self._patience.ends_s(now_s, idle=False, barred=False)
+        sent_before = self.unsettled - self.fresh
+        barred = in_flight_max < 1 or 0 < self._suspects.resting(now_s) == sent_before
+        return self._patience.ends_s(now_s, idle=not sent_before, barred=barred)
 
-    def _start(self, tasks: tuple[Task, ...], now_s: float) -> Attempt:
+    def _start(self, tasks: Sequence[Task], now_s: float) -> Attempt:
         self._attempts += 1
         troubles, number = self._troubles, self._attempts
         attempt = Attempt(
@@ -362,22 +361,9 @@ class Reconciler:
         request_id: str | None,
         refused: Refused | None = None,
     ) -> Outcome:
-        trouble = self._troubles.pop(task.ordinal, None) if self._troubles else None
         self.unsettled_bytes -= len(task.body)
-        return Outcome(
-            ordinal=task.ordinal,
-            line=task.line,
-            task_id=task.id,
-            verdict=verdict,
-            attempts=trouble.attempts + 1 if trouble else 1,
-            in_doubt=trouble.in_doubt if trouble else False,
-            code=refused.code if refused else None,
-            message=refused.message if refused else None,
-            values=refused.values if refused else (),
-            request_id=request_id,
-            client_request_id=attempt.client_request_id,
-            body=task.body if refused else b"",
-        )
+        trouble = self._troubles.pop(task.ordinal, NO_TROUBLE)
+        return replied(attempt, task, verdict, trouble, request_id=request_id, refused=refused)
 
     def _suspect(self, suspects: Sequence[Suspect], now_s: float) -> None:
         """Let tasks wait to be read back: now, or when no attempt of them can land any more."""
@@ -492,7 +478,7 @@ class Reconciler:
         again = list(self._backlog.again())
         flying = [task for attempt in self._in_flight.values() for task in attempt.tasks]
         suspects = [suspect.task for suspect in self._suspects]
-        held = [*self._backlog.fresh.tasks, *again, *flying, *suspects]
+        held = [*self._backlog.fresh, *again, *flying, *suspects]
         assert len(held) == len({task.ordinal for task in held}) == self.unsettled
         assert sum(len(task.body) for task in held) == self.unsettled_bytes
         assert {task.ordinal for task in [*again, *suspects]} <= set(self._troubles)

@@ -19,6 +19,7 @@ import orjson
 
 from bulksubmit.core.limits import CLOSE, OPEN
 from bulksubmit.core.model import BatchError, Task, TaskResult
+from bulksubmit.core.tasks import bodies_of
 
 _T = TypeVar("_T")
 
@@ -156,9 +157,9 @@ _page_bodies_decoder = msgspec.json.Decoder(_PageBodies)
 _listed_head_decoder = msgspec.json.Decoder(_ListedHead)
 
 
-def encode_collection(tasks: Iterable[Task]) -> bytes:
+def encode_collection(tasks: Sequence[Task]) -> bytes:
     """The body of an attempt: FRAME_BYTES + the tasks' bytes + a comma between each two."""
-    return OPEN + _COMMA.join([task.body for task in tasks]) + CLOSE
+    return OPEN + _COMMA.join(bodies_of(tasks)) + CLOSE
 
 
 def encode_job_patch(on_all_tasks_complete: str) -> bytes:

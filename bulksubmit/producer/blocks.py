@@ -7,6 +7,7 @@ import msgspec
 from bulksubmit.core.account import Place
 from bulksubmit.core.model import Invalid, Kind, Problem, Task
 from bulksubmit.core.taskcheck import Checker, Finding
+from bulksubmit.core.tasks import Columns
 from bulksubmit.producer.source import Block, Warned
 
 
@@ -87,7 +88,7 @@ def to_sparse_block(
         bodies = [rows.get(at, body) for at, body in enumerate(bodies)]
     ids, findings = checker.check(bodies)
     if not findings:
-        return Block([*map(Task, ordinals, lines, ids, bodies)], after, known_invalid)
+        return Block(Columns(ordinals, lines, ids, bodies), after, known_invalid)
     tasks, warned, invalid = [], [], [*known_invalid]
     for at, (ordinal, line) in enumerate(zip(ordinals, lines, strict=True)):
         body, task_id, finding = bodies[at], ids[at], findings.get(at)

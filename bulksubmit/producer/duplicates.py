@@ -31,6 +31,7 @@ from xxhash import xxh3_128_digest
 from bulksubmit.core.account import BEGINNING, Place
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.model import Invalid, Task
+from bulksubmit.core.tasks import Columns
 from bulksubmit.errors import OutputError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.source import Block, Done, Source
@@ -127,7 +128,7 @@ class DuplicateCheck:
         Raises:
             OutputError: if the temporary file cannot be written; close it then.
         """
-        digests = [xxh3_128_digest(task.id.lower().encode()) for task in tasks]
+        digests = [*map(xxh3_128_digest, _folded(tasks))]
         if len(digests) < end - self._end:
             digests = self._with_gaps(tasks, digests, end)
         assert len(digests) == end - self._end
@@ -275,6 +276,13 @@ class DuplicateCheck:
         """Remove the temporary file."""
         with suppress(OSError):  # What a full disk did not take cannot be written now either.
             self._file.close()
+
+
+def _folded(tasks: Sequence[Task | Invalid]) -> list[bytes]:
+    """Their IDs without regard to case."""
+    if isinstance(tasks, Columns):
+        return tasks.folded
+    return [task.id.lower().encode() for task in tasks]
 
 
 def _digests(data: bytes) -> list[bytes]:

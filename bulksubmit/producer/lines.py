@@ -94,11 +94,10 @@ class LineParser:
         numbers = range(place.line, place.line + len(bodies))
         if bodies and not bodies[-1]:
             bodies.pop()
+        told: Sequence[int] = numbers[: len(bodies)]
         if not all(bodies):
             numbered = [(body, line) for body, line in zip(bodies, count(place.line)) if body]
             bodies, told = [body for body, _ in numbered], [line for _, line in numbered]
-        else:
-            told = [*numbers[: len(bodies)]]
         self.place = Place(
             place.ordinal + len(bodies),
             place.offset + size + dropped,

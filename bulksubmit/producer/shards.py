@@ -13,6 +13,7 @@ from bulksubmit.core.account import Place
 from bulksubmit.core.model import Task
 from bulksubmit.core.shard import SHARD_BITS, Shard, Unit, number_of, place_of
 from bulksubmit.core.taskcheck import Checker
+from bulksubmit.core.tasks import Columns
 from bulksubmit.errors import SourceError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.files import FileSource, NamedFile
@@ -186,7 +187,7 @@ def _ordinal_of(place: Place) -> int:
 def _shifted(block: Block, base: int) -> Block:
     """A block of a shard, by the ordinals of the whole."""
     return Block(
-        [Task(task.ordinal + base, task.line, task.id, task.body) for task in block.tasks],
+        _moved(block.tasks, base),
         replace(block.after, ordinal=block.after.ordinal + base),
         [
             msgspec.structs.replace(invalid, ordinal=invalid.ordinal + base)
@@ -194,3 +195,9 @@ def _shifted(block: Block, base: int) -> Block:
         ],
         [Warned(odd.ordinal + base, odd.line, odd.problems) for odd in block.warned],
     )
+
+
+def _moved(tasks: Sequence[Task], by: int) -> Sequence[Task]:
+    if isinstance(tasks, Columns):
+        return tasks.moved(by)
+    return [Task(task.ordinal + by, task.line, task.id, task.body) for task in tasks]

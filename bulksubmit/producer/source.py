@@ -67,7 +67,7 @@ class Block:
         warned: What is to be said of tasks.
     """
 
-    tasks: list[Task]
+    tasks: Sequence[Task]
     after: Place
     invalid: Sequence[Invalid] = ()
     warned: Sequence[Warned] = ()

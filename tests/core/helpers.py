@@ -33,6 +33,7 @@ from bulksubmit.core.model import (
     Wait,
 )
 from bulksubmit.core.reconciler import Reconciler
+from bulksubmit.core.tasks import Columns
 
 GUID = "12345678-1234-4321-8888-123456789abc"
 
@@ -61,6 +62,12 @@ def make_tasks(count: int, *, first: int = 0, body_bytes: int = 0) -> list[Task]
     return [make_task(n, body_bytes=body_bytes) for n in range(first, first + count)]
 
 
+def columns(tasks: Sequence[Task]) -> Columns:
+    """The same tasks as the producer hands them on."""
+    lines, bodies = [task.line for task in tasks], [task.body for task in tasks]
+    return Columns([task.ordinal for task in tasks], lines, [task.id for task in tasks], bodies)
+
+
 def make_reconciler(
     tasks: Sequence[Task] = (),
     *,
@@ -83,7 +90,7 @@ def make_reconciler(
         doubt_below=doubt_below,
         observer=(lambda _: None) if events is None else events.append,
     )
-    assert reconciler.admit(tasks) == []
+    assert reconciler.admit(columns(tasks)) == []
     if sealed:
         reconciler.seal()
     return reconciler

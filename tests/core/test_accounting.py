@@ -20,7 +20,14 @@ from bulksubmit.core.model import (
     Wait,
 )
 from tests.core.fake_service import HEALTHY, Auditor, Befalls, FakeService, Fate, Finds, Says
-from tests.core.helpers import make_reconciler, make_task, make_tasks, next_request, simulate
+from tests.core.helpers import (
+    columns,
+    make_reconciler,
+    make_task,
+    make_tasks,
+    next_request,
+    simulate,
+)
 
 # Somebody else's tasks under our IDs: some with the content that ours have, too.
 STRANGERS = {
@@ -69,8 +76,8 @@ class Accounting(RuleBasedStateMachine):
         )
 
     @precondition(lambda self: not self.reconciler.sealed)
-    @rule(tasks=st.lists(st.tuples(IDS, st.integers(0, 700)), max_size=30))
-    def admit(self, tasks: list[tuple[str | None, int]]) -> None:
+    @rule(tasks=st.lists(st.tuples(IDS, st.integers(0, 700)), max_size=30), plain=st.booleans())
+    def admit(self, tasks: list[tuple[str | None, int]], *, plain: bool) -> None:
         """Tasks are read; some IDs come twice, or are taken, and some tasks are too large."""
         first = len(self.auditor.tasks)
         block = [
@@ -78,7 +85,7 @@ class Accounting(RuleBasedStateMachine):
             for place, (task_id, body_bytes) in enumerate(tasks)
         ]
         self.auditor.admitted(block)
-        self.auditor.concluded(self.reconciler.admit(block))
+        self.auditor.concluded(self.reconciler.admit(columns(block) if plain else block))
 
     @rule()
     def seal(self) -> None:

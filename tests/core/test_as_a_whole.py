@@ -1,5 +1,6 @@
 """What is done with a collection as a whole comes to the same as task by task."""
 
+from itertools import pairwise
 from unittest.mock import patch
 
 from hypothesis import given
@@ -10,7 +11,7 @@ from bulksubmit.core.events import Event
 from bulksubmit.core.matching import AllAdded
 from bulksubmit.core.model import Answered, Outcome, Send, TaskResult
 from bulksubmit.core.partitioner import Queue, cut
-from tests.core.helpers import make_reconciler, make_task, make_tasks
+from tests.core.helpers import columns, make_reconciler, make_task, make_tasks
 
 RESULTS = st.lists(
     st.builds(
@@ -95,12 +96,15 @@ def test_a_collection_is_cut_alike(
         for n, (size, name) in enumerate(zip(sizes, names, strict=True))
     ]
 
+    bounds = sorted(data.draw(st.lists(st.integers(0, len(tasks)), max_size=3)))
+
     def cut_of(*, plainly: bool) -> tuple[list[int], list[int], int]:
         queue = Queue()
-        queue.extend(tasks)
+        for begin, end in pairwise([0, *bounds, len(tasks)]):
+            queue.extend(columns(tasks[begin:end]) if end % 3 else tasks[begin:end])
         with patch.object(Queue, "cut_plainly", Queue.cut_plainly if plainly else _never):
             collection = cut([queue], tasks_max=tasks_max, bytes_max=bytes_max)
-        return [t.ordinal for t in collection], [t.ordinal for t in queue.tasks], queue.bytes
+        return [t.ordinal for t in collection], [t.ordinal for t in queue], queue.bytes
 
     assert cut_of(plainly=True) == cut_of(plainly=False)
 

@@ -1,7 +1,7 @@
 """Collections: full, within their bounds, without an ID twice, in order."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from statistics import mean
 
@@ -32,12 +32,12 @@ def make_queue(tasks: list[Task]) -> Queue:
 
 def cut_all(
     queues: list[Queue], *, tasks_max: int = 100, bytes_max: int = BYTES_MAX
-) -> list[list[Task]]:
-    collections = []
+) -> list[Sequence[Task]]:
+    collections: list[Sequence[Task]] = []
     while any(queues):
         collections.append(cut(queues, tasks_max=tasks_max, bytes_max=bytes_max))
         for queue in queues:
-            assert queue.bytes == sum(len(task.body) + 1 for task in queue.tasks)
+            assert queue.bytes == sum(len(task.body) + 1 for task in queue)
     return collections
 
 

@@ -51,7 +51,7 @@ def test_exists_is_read_back(status: str, code: str) -> None:
 
     assert reconciler.settle(attempt, answered(attempt.tasks, status, code), now_s=1.0) == []
 
-    assert read_back(reconciler, 1.0) == ReadBack(-1, attempt.tasks, one_by_one=False)
+    assert read_back(reconciler, 1.0) == ReadBack(-1, tuple(attempt.tasks), one_by_one=False)
     assert (reconciler.unsettled, reconciler.in_doubt) == (1, 1)
     assert reconciler.sent_before == (0, 1)
     reconciler.check()

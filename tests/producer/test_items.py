@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from decimal import Decimal
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import anyio
 import orjson
@@ -20,6 +20,9 @@ from bulksubmit.producer import open_source
 from bulksubmit.producer.items import TASKS_PER_BLOCK
 from bulksubmit.producer.source import AnySource, Block, TaskSpec
 from tests.producer.reading import line, read
+
+if TYPE_CHECKING:
+    from bulksubmit.core.model import Task
 
 
 async def body_of(item: TaskSpec) -> bytes:
@@ -147,7 +150,7 @@ async def test_items_are_numbered() -> None:
 
 async def test_each_item_of_an_async_iterable_is_admitted_at_once() -> None:
     """The next item may be long in coming: the present one does not wait for it."""
-    admitted = []
+    admitted: list[Task] = []
 
     async def admit(block: Block) -> None:
         admitted.extend(block.tasks)
