@@ -3,7 +3,6 @@
 import io
 import time
 from collections.abc import Mapping
-from functools import cache
 from http.cookies import BaseCookie, SimpleCookie
 from types import TracebackType
 from typing import Self
@@ -12,6 +11,7 @@ import aiohttp
 from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
+from bulksubmit.service.deadlines import Deadlines
 from bulksubmit.service.endpoint import CONNECT_TIMEOUT_S, proxy_for
 from bulksubmit.service.replies import (
     ANSWER_BYTES_MAX,
@@ -37,12 +37,15 @@ class Session:
         """
         self._proxy = proxy_for(origin)
         self._session: aiohttp.ClientSession | None = None
+        self._deadlines = Deadlines()
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
             # The number of connections follows the attempts in flight: the pool bounds those.
             connector=aiohttp.TCPConnector(limit=0),
             cookie_jar=_NoCookies(),
+            # Of a whole exchange: see Deadlines.
+            timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_TIMEOUT_S),
         )
         return self
 
@@ -53,6 +56,7 @@ class Session:
         traceback: TracebackType | None,
     ) -> None:
         assert self._session is not None, "entered before"
+        self._deadlines.close()
         await self._session.close()
 
     async def exchange(
@@ -60,17 +64,19 @@ class Session:
     ) -> Answer | Unavailable:
         """See Http."""
         assert self._session is not None, "entered before"
+        request = self._session.request(
+            method,
+            url,
+            data=(body if len(body) <= _BYTES_BODY_MAX else io.BytesIO(body)) or None,
+            headers=headers,
+            allow_redirects=False,
+            proxy=self._proxy,
+        )
         try:
-            async with self._session.request(
-                method,
-                url,
-                data=(body if len(body) <= _BYTES_BODY_MAX else io.BytesIO(body)) or None,
-                headers=headers,
-                allow_redirects=False,
-                proxy=self._proxy,
-                timeout=_timeout(timeout_s),
-            ) as response:
-                return Answer(response.status, response.headers, await _read(response), time.time())
+            with self._deadlines.within(timeout_s):
+                async with request as response:
+                    body = await _read(response)
+                    return Answer(response.status, response.headers, body, time.time())
         except (aiohttp.ClientError, HttpProcessingError, OSError) as error:
             return _unanswered(error)
 
@@ -83,11 +89,6 @@ class _NoCookies(aiohttp.DummyCookieJar):
     def filter_cookies(self, request_url: URL) -> BaseCookie[str]:  # noqa: ARG002
         """None."""
         return self._none
-
-
-@cache  # There are two of them in a run, and making one takes a microsecond.
-def _timeout(total_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total_s, connect=CONNECT_TIMEOUT_S)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

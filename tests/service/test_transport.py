@@ -6,6 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
+from unittest.mock import patch
 
 import aiohttp
 import anyio
@@ -18,6 +19,7 @@ from bulksubmit.core.model import Answered, Attempt, Lost, Refused, Reply, Task,
 from bulksubmit.core.sharedkey import signature, string_to_sign
 from bulksubmit.core.wire import Job, TaskPage
 from bulksubmit.errors import Refusal, ServiceRefused, SettingsError
+from bulksubmit.service.deadlines import Deadlines
 from bulksubmit.service.replies import Unavailable
 from tests.service.helpers import (
     KEY,
@@ -122,11 +124,15 @@ async def test_client_waits_longer_than_the_server(service: aioresponses) -> Non
     """
     mock_add(service, 200, results_body("t0"))
 
-    await add()
+    with (
+        patch.object(Deadlines, "within", autospec=True, side_effect=Deadlines.within) as within,
+        patch.object(aiohttp, "ClientSession", side_effect=aiohttp.ClientSession) as session,
+    ):
+        await add()
 
-    (call,) = service.requests[("POST", URL(ADD_URL))]
-    assert call.kwargs["timeout"].total > 30
-    assert call.kwargs["timeout"].connect < 30
+    ((_, timeout_s),) = (call.args for call in within.call_args_list)
+    assert timeout_s > 30
+    assert session.call_args.kwargs["timeout"].connect < 30
 
 
 async def test_job_is_asked_with_thirty_seconds_at_most(service: aioresponses) -> None:
