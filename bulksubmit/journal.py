@@ -30,6 +30,7 @@ from typing import Self
 
 from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.bitmap import Bitmap
+from bulksubmit.core.matching import ends_of
 from bulksubmit.core.model import Attempt, Outcome, Verdict
 from bulksubmit.core.redact import redact
 from bulksubmit.core.shard import Shard
@@ -210,10 +211,11 @@ class Journal:
             in_order: Whether their ordinals ascend, so that the ends tell whether any is left
                 out.
         """
-        first, end = outcomes[0].ordinal, outcomes[-1].ordinal + 1
-        if in_order and not others and end - first == len(outcomes):
-            self.settled.add_range(first, end)
-            return
+        if in_order and not others:
+            first, last = ends_of(outcomes)
+            if last - first == len(outcomes) - 1:
+                self.settled.add_range(first, last + 1)
+                return
         for outcome in outcomes:
             if outcome.verdict is not Verdict.ABANDONED:
                 self.settled.add(outcome.ordinal)

@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import anyio
@@ -115,20 +114,34 @@ class Signal:
     """Wakes the one task that waits for it; what was set before is not missed."""
 
     def __init__(self) -> None:
-        self._event = anyio.Event()
+        self._set = False
+        self._waiting: asyncio.Future[None] | None = None
 
     def set(self) -> None:
         """Wake the waiting task, or the next one to wait."""
-        self._event.set()
+        self._set = True
+        if self._waiting:
+            _wake(self._waiting)
 
     async def wait(self, until_s: float = math.inf) -> None:
         """Until set, or until a time of the event loop's clock."""
-        if math.isinf(until_s):
-            await self._event.wait()
-        else:
-            with anyio.CancelScope(deadline=until_s):
-                await self._event.wait()
-        self._event = anyio.Event()
+        if not self._set:
+            # By hand: an event within a cancel scope takes five times as long.
+            loop = asyncio.get_running_loop()
+            self._waiting = waiting = loop.create_future()
+            timer = loop.call_at(until_s, _wake, waiting) if until_s < math.inf else None
+            try:
+                await waiting
+            finally:
+                self._waiting = None
+                if timer:
+                    timer.cancel()
+        self._set = False
+
+
+def _wake(waiting: "asyncio.Future[None]") -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 class Room:
@@ -235,6 +248,7 @@ class Pool:
             self._posts = posts
             sender = _Sender(posts, deliveries, clock)
             converged = await self._send_all(sender)
+            sender.dismiss()
             self._stopwatch.stop(clock())
             if not converged:
                 posts.cancel_scope.deadline = clock() + self._drain_s
@@ -258,7 +272,8 @@ class Pool:
             step, opens_s = self._next_step(now_s)
             match step:
                 case Send(attempt):
-                    sender.posts.start_soon(self._post, attempt, sender)
+                    if not sender.give(attempt):
+                        sender.posts.start_soon(self._post, attempt, sender)
                 case ReadBack():
                     sender.posts.start_soon(self._read_back, step, sender)
                 case Wait(until_s, why):
@@ -278,10 +293,10 @@ class Pool:
         return False
 
     async def _post(self, attempt: Attempt, sender: "_Sender") -> None:
-        """Post an attempt; and then in its place the next one, as long as there is one."""
+        """Post an attempt; then in its place the next one, or whatever there is later."""
         following: Attempt | None = attempt
         while following:
-            following = await self._post_one(following, sender)
+            following = await self._post_one(following, sender) or await sender.later()
 
     async def _post_one(self, attempt: Attempt, sender: "_Sender") -> Attempt | None:
         try:
@@ -355,7 +370,6 @@ class Pool:
         self.work.set()
 
 
-@dataclass(frozen=True, slots=True)
 class _Sender:
     """What run() has for as long as it runs.
 
@@ -365,6 +379,29 @@ class _Sender:
         clock: The event loop's time.
     """
 
-    posts: TaskGroup
-    deliveries: TaskGroup
-    clock: Callable[[], float]
+    def __init__(self, posts: TaskGroup, deliveries: TaskGroup, clock: Callable[[], float]) -> None:
+        self.posts, self.deliveries, self.clock = posts, deliveries, clock
+        # Of posts that wait for something to post: a new task takes fifteen times as long.
+        self._idle: list[asyncio.Future[Attempt | None]] = []
+        self._dismissed = False
+
+    async def later(self) -> Attempt | None:
+        """Something to post, once there is; None if there is nothing any more."""
+        if self._dismissed:
+            return None
+        idle: asyncio.Future[Attempt | None] = asyncio.get_running_loop().create_future()
+        self._idle.append(idle)
+        return await idle
+
+    def give(self, attempt: Attempt) -> bool:
+        """Give one that waits this to post; returns whether there is one."""
+        if not self._idle:
+            return False
+        self._idle.pop().set_result(attempt)
+        return True
+
+    def dismiss(self) -> None:
+        """There is nothing any more."""
+        self._dismissed = True
+        for idle in self._idle:
+            idle.set_result(None)

@@ -5,7 +5,7 @@ from typing import overload
 
 from bulksubmit.core.events import Anomaly, Observer
 from bulksubmit.core.model import AddStatus, Answered, Attempt, Outcome, Task, TaskResult, Verdict
-from bulksubmit.core.tasks import ids_of
+from bulksubmit.core.tasks import Columns, ids_of
 
 _ADDED = Verdict.ADDED
 _SUCCESS = frozenset({"Success", AddStatus.SUCCESS.value})  # On the wire, and in the reference.
@@ -20,14 +20,23 @@ class AllAdded(Sequence[Outcome]):
     Each is made when it is looked at, which most runs do with none of them.
     """
 
-    __slots__ = ("_attempt", "_body_bytes", "_request_id")
+    __slots__ = ("_attempt", "_body_bytes", "_count", "_request_id")
 
     def __init__(self, attempt: Attempt, request_id: str | None, body_bytes: int) -> None:
         """Outcomes of the attempt's tasks, which have so many bytes, in their order."""
         self._attempt, self._request_id, self._body_bytes = attempt, request_id, body_bytes
+        self._count = len(attempt.tasks)
+
+    @property
+    def ends(self) -> tuple[int, int]:
+        """The ordinals of the first and of the last."""
+        tasks = self._attempt.tasks
+        if isinstance(tasks, Columns):
+            return tasks.ordinals[0], tasks.ordinals[-1]
+        return tasks[0].ordinal, tasks[-1].ordinal
 
     def __len__(self) -> int:
-        return len(self._attempt.tasks)
+        return self._count
 
     @overload
     def __getitem__(self, index: int) -> Outcome: ...
@@ -60,6 +69,13 @@ class AllAdded(Sequence[Outcome]):
             request_id=self._request_id,
             client_request_id=self._attempt.client_request_id,
         )
+
+
+def ends_of(outcomes: Sequence[Outcome]) -> tuple[int, int]:
+    """The ordinals of the first and of the last."""
+    if isinstance(outcomes, AllAdded):
+        return outcomes.ends
+    return outcomes[0].ordinal, outcomes[-1].ordinal
 
 
 def all_added(attempt: Attempt, reply: Answered) -> bool:

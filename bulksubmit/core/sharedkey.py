@@ -25,6 +25,7 @@ _SIGNED_HEADERS = (
     "if-unmodified-since",
     "range",
 )
+_NOTHING = [""] * len(_SIGNED_HEADERS)
 _DATE = _SIGNED_HEADERS.index("date") + 1  # Behind the method.
 
 
@@ -64,8 +65,7 @@ def string_to_sign(
         fold_query_names: False for clients that sign a query's names as they send them, such
             as azure-batch 15 with its ``timeOut``; the documented rule folds them.
     """
-    lines = [method.upper()]
-    lines += [headers.get(name, "") for name in _SIGNED_HEADERS]
+    lines = [method.upper(), *map(headers.get, _SIGNED_HEADERS, _NOTHING)]
     if "ocp-date" in headers:
         lines[_DATE] = ""
     for name in sorted([name for name in headers if name.startswith("ocp-")]):

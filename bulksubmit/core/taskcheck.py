@@ -128,8 +128,10 @@ class Checker:
                 continue
             ids.append(task.id)
             encode_into(task, again)
-            if (len(again) != len(body) and self._lost_something(body)) or (
-                limited and (task.depends_on or task.exit_conditions)
+            if (
+                (len(again) != len(body) and self._lost_something(body))
+                or (task.multi_instance_settings and task.faults())
+                or (limited and (task.depends_on or task.exit_conditions))
             ):
                 doubtful.append(index)
         if not ids_are_valid(ids):
@@ -379,9 +381,10 @@ def _make(
 ) -> tuple[Definition, Sequence[Fault]]:
     """A definition, and what its rules say of it."""
     try:
-        return definition(**given), ()
+        made = definition(**given)
     except RuleBroken as broken:
         return broken.definition, broken.faults
+    return made, made.faults() if isinstance(made, TaskAddParameter) else ()
 
 
 def _neutral(each: Field) -> object:

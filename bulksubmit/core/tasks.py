@@ -19,7 +19,7 @@ class Columns(Sequence[Task]):
         bodies: Of each.
     """
 
-    __slots__ = ("_folded", "bodies", "ids", "lines", "ordinals")
+    __slots__ = ("_bodies_bytes", "_folded", "bodies", "ids", "lines", "ordinals")
 
     def __init__(
         self,
@@ -40,6 +40,14 @@ class Columns(Sequence[Task]):
         """
         self.ordinals, self.lines, self.ids, self.bodies = ordinals, lines, ids, bodies
         self._folded = folded
+        self._bodies_bytes: int | None = None
+
+    @property
+    def bodies_bytes(self) -> int:
+        """Of all bodies together."""
+        if self._bodies_bytes is None:
+            self._bodies_bytes = sum(map(len, self.bodies))
+        return self._bodies_bytes
 
     @property
     def folded(self) -> list[bytes]:
@@ -103,4 +111,6 @@ def ids_of(tasks: Sequence[Task]) -> list[str]:
 
 def bytes_of(tasks: Sequence[Task]) -> int:
     """The bytes of the tasks' bodies."""
-    return sum(map(len, bodies_of(tasks)))
+    if isinstance(tasks, Columns):
+        return tasks.bodies_bytes
+    return sum([len(task.body) for task in tasks])

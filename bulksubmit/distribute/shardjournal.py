@@ -9,6 +9,7 @@ from bulksubmit.core.account import BEGINNING, Counts, Place
 from bulksubmit.core.bitmap import Bitmap
 from bulksubmit.core.events import Event, Progressed, SourceRead
 from bulksubmit.core.history import Life, Sample
+from bulksubmit.core.matching import ends_of
 from bulksubmit.core.model import Attempt, Outcome, Verdict
 from bulksubmit.distribute.messages import Ended, Gauges, Orders, Report
 
@@ -109,9 +110,9 @@ class ShardJournal:
         self, outcomes: Sequence[Outcome], others: Sequence[Outcome], *, in_order: bool
     ) -> None:
         """See Journal."""
-        first, end = outcomes[0].ordinal, outcomes[-1].ordinal + 1
-        if in_order and not others and end - first == len(outcomes):
-            self.settled.add_range(first, end)
+        first, last = ends_of(outcomes)
+        if in_order and not others and last - first == len(outcomes) - 1:
+            self.settled.add_range(first, last + 1)
         else:
             for outcome in outcomes:
                 if outcome.verdict is not Verdict.ABANDONED:
