@@ -34,6 +34,7 @@ from bulksubmit.core.matching import ends_of
 from bulksubmit.core.model import Attempt, Outcome, Verdict
 from bulksubmit.core.redact import redact
 from bulksubmit.core.shard import Shard
+from bulksubmit.core.tasks import last_ordinal
 from bulksubmit.database import (
     LOCK,
     connect,
@@ -180,7 +181,7 @@ class Journal:
             JournalError: if the mark cannot be written; the attempt must not be sent then.
         """
         # Fresh tasks stand last in a collection, in order, and all others were sent before.
-        end = attempt.tasks[-1].ordinal + 1
+        end = last_ordinal(attempt.tasks) + 1
         self._sent_below = max(self._sent_below, end)
         if end <= self.doubt_below:
             return

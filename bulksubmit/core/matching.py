@@ -5,7 +5,7 @@ from typing import overload
 
 from bulksubmit.core.events import Anomaly, Observer
 from bulksubmit.core.model import AddStatus, Answered, Attempt, Outcome, Task, TaskResult, Verdict
-from bulksubmit.core.tasks import Columns, ids_of
+from bulksubmit.core.tasks import first_ordinal, ids_of, last_ordinal
 
 _ADDED = Verdict.ADDED
 _SUCCESS = frozenset({"Success", AddStatus.SUCCESS.value})  # On the wire, and in the reference.
@@ -31,9 +31,7 @@ class AllAdded(Sequence[Outcome]):
     def ends(self) -> tuple[int, int]:
         """The ordinals of the first and of the last."""
         tasks = self._attempt.tasks
-        if isinstance(tasks, Columns):
-            return tasks.ordinals[0], tasks.ordinals[-1]
-        return tasks[0].ordinal, tasks[-1].ordinal
+        return first_ordinal(tasks), last_ordinal(tasks)
 
     def __len__(self) -> int:
         return self._count

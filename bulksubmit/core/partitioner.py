@@ -132,8 +132,8 @@ def cut(queues: Sequence[Queue], *, tasks_max: int, bytes_max: int) -> Sequence[
     Returns:
         At least one task.
     """
-    first = next(queue for queue in queues if queue)
-    if len(first) >= tasks_max or first is queues[-1]:
+    first, last = next(filter(None, queues)), queues[-1]
+    if len(first) >= tasks_max or first is last:
         plain = first.cut_plainly(tasks_max=tasks_max, bytes_max=bytes_max)
         if plain is not None:
             return plain

@@ -152,6 +152,8 @@ class Suspects:
 
     def full(self, now_s: float) -> bool:
         """Whether a read-back of the greatest size can begin now."""
+        if len(self._later) + len(self._listed) + len(self._one_by_one) < READ_BACK_MAX:
+            return False  # As nearly always.
         self._move_due(now_s)
         return max(len(self._listed), len(self._one_by_one)) >= READ_BACK_MAX
 

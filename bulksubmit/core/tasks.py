@@ -109,6 +109,16 @@ def ids_of(tasks: Sequence[Task]) -> list[str]:
     return tasks.ids if isinstance(tasks, Columns) else [task.id for task in tasks]
 
 
+def first_ordinal(tasks: Sequence[Task]) -> int:
+    """The first task's ordinal."""
+    return tasks.ordinals[0] if isinstance(tasks, Columns) else tasks[0].ordinal
+
+
+def last_ordinal(tasks: Sequence[Task]) -> int:
+    """The last task's ordinal."""
+    return tasks.ordinals[-1] if isinstance(tasks, Columns) else tasks[-1].ordinal
+
+
 def bytes_of(tasks: Sequence[Task]) -> int:
     """The bytes of the tasks' bodies."""
     if isinstance(tasks, Columns):

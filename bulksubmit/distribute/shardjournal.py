@@ -11,6 +11,7 @@ from bulksubmit.core.events import Event, Progressed, SourceRead
 from bulksubmit.core.history import Life, Sample
 from bulksubmit.core.matching import ends_of
 from bulksubmit.core.model import Attempt, Outcome, Verdict
+from bulksubmit.core.tasks import last_ordinal
 from bulksubmit.distribute.messages import Ended, Gauges, Orders, Report
 
 REPORT_S = 0.5  # What a lost worker may have settled in vain, and a stop may be late.
@@ -104,7 +105,7 @@ class ShardJournal:
 
     def will_send(self, attempt: Attempt) -> None:
         """The coordinator has noted that all of the shard may be sent; this says how much was."""
-        self._sent_below = max(self._sent_below, attempt.tasks[-1].ordinal + 1)
+        self._sent_below = max(self._sent_below, last_ordinal(attempt.tasks) + 1)
 
     def record(
         self, outcomes: Sequence[Outcome], others: Sequence[Outcome], *, in_order: bool

@@ -262,8 +262,8 @@ class Tally:
             others: Those of them that are not ADDED, few as a rule.
             first: All of them are of each task's first attempt; so they need not be looked at.
         """
-        counts, settled_before = self.counts, self.counts.settled
-        counts.added += len(outcomes) - len(others)
+        counts, settled = self.counts, len(outcomes)
+        counts.added += settled - len(others)
         for outcome in others:
             match outcome.verdict:
                 case Verdict.EXISTED:
@@ -273,12 +273,15 @@ class Tally:
                     counts.rejected += 1
                 case Verdict.ABANDONED:
                     counts.abandoned += 1
-        needed = {1: len(outcomes)} if first else Counter(map(_attempts, outcomes))
-        for begin, tasks in needed.items():
-            if begin is not None:
-                counts.attempts[begin] = counts.attempts.get(begin, 0) + tasks
+                    settled -= 1
+        if first:
+            counts.attempts[1] = counts.attempts.get(1, 0) + len(outcomes)
+        else:
+            for needed, tasks in Counter(map(_attempts, outcomes)).items():
+                if needed is not None:
+                    counts.attempts[needed] = counts.attempts.get(needed, 0) + tasks
         if self.speed:
-            self.speed.settled(counts.settled - settled_before)
+            self.speed.settled(settled)
 
     def report(
         self,

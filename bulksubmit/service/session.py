@@ -95,7 +95,9 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     """The whole body, in as few awaits as there were deliveries."""
     parts: list[bytes] = []
     size = 0
-    while part := await response.content.readany():
+    content = response.content
+    while not content.at_eof():
+        part = await content.readany()
         size += len(part)
         if size > ANSWER_BYTES_MAX:
             raise aiohttp.ClientPayloadError(f"the answer is longer than {ANSWER_BYTES_MAX} bytes")

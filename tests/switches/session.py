@@ -121,6 +121,9 @@ class _Response:
         self._cut = answer.cut_at is not None
         self._parts = [answer.body[: answer.cut_at]]
 
+    def at_eof(self) -> bool:
+        return not self._parts and not self._cut
+
     async def readany(self) -> bytes:
         if self._parts:
             return self._parts.pop()
