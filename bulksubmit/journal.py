@@ -24,9 +24,10 @@ above it was. A clean stop lowers it to what was really sent.
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import astuple
 from pathlib import Path
 from typing import Self
+
+from msgspec.structs import astuple
 
 from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.bitmap import Bitmap

@@ -404,4 +404,5 @@ class _Sender:
         """There is nothing any more."""
         self._dismissed = True
         for idle in self._idle:
-            idle.set_result(None)
+            if not idle.done():  # As when all is cut off.
+                idle.set_result(None)

@@ -4,8 +4,9 @@ What is in them, and what it is for, ``journal`` says.
 """
 
 import sqlite3
-from dataclasses import dataclass, field, fields
 from pathlib import Path
+
+import msgspec
 
 from bulksubmit.core.account import Counts, Place
 from bulksubmit.core.bitmap import Bitmap
@@ -22,8 +23,7 @@ FORMAT_BEFORE = 2
 FORMAT_SHARDED = 4  # Format 3, and shards.
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """What a run is about; a resume must find it unchanged.
 
     Attributes:
@@ -47,7 +47,7 @@ class Identity:
     version: str
 
 
-IDENTITY = [field.name for field in fields(Identity)]
+IDENTITY = [*Identity.__struct_fields__]
 
 SCHEMA = f"""
 PRAGMA user_version = {FORMAT};
@@ -88,8 +88,7 @@ CREATE VIEW blocks AS
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(msgspec.Struct, frozen=True):
     """What a journal says. The other attributes are as those of Journal.
 
     Attributes:
@@ -105,7 +104,7 @@ class Look:
     settled: Bitmap
     existed: Bitmap
     places: list[Place]
-    shards: list[ShardState] = field(default_factory=list)
+    shards: list[ShardState] = msgspec.field(default_factory=list)
     held: str | None = None
 
     @property

@@ -7,12 +7,12 @@ import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import msgspec
 import platformdirs
 
 from bulksubmit.core.account import Counts, Place
@@ -95,8 +95,7 @@ class Keeper(Protocol):
         """See Journal."""
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(msgspec.Struct, frozen=True):
     """A run that this process works on.
 
     Attributes:
@@ -114,8 +113,7 @@ class Run:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """A run as its journal tells it.
 
     Attributes:

@@ -46,14 +46,14 @@ ROOMS = {
     "service": May("core errors", "aiohttp anyio azure msgspec multidict yarl"),
     # Looks up what exists, by any lister.
     "readback": May("core service", "msgspec"),
-    "observe": May("core errors", "opentelemetry orjson rich structlog"),
+    "observe": May("core errors", "msgspec opentelemetry orjson rich structlog"),
     # Remembers, and waits for nothing.
     "database": May("errors", "filelock xxhash"),
     "history": May("core"),
     "ledger": May("core database", "msgspec"),
-    "record": May("core database errors history ledger"),
-    "journal": May("core database errors history ledger record"),
-    "runs": May("core database errors journal ledger producer record", "platformdirs"),
+    "record": May("core database errors history ledger", "msgspec"),
+    "journal": May("core database errors history ledger record", "msgspec"),
+    "runs": May("core database errors journal ledger producer record", "msgspec platformdirs"),
     # Those that came to nothing.
     "nothing": May("runs"),
     # What is to be said of the input while it is read.
@@ -65,7 +65,7 @@ ROOMS = {
     "submission": May(
         "core delivery errors intake journal nothing observe parts pool producer readback runs "
         "service settings",
-        "anyio",
+        "anyio msgspec",
     ),
     # What a job holds beside what a source does; writes nothing but temporary files and a report.
     "verify": May(

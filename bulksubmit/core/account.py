@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+import msgspec
+
 
 @dataclass(slots=True)
 class Counts:
@@ -56,8 +58,7 @@ class Counts:
         return self.source_complete and self.settled == self.total
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True, gc=False):
     """Where in a source an item begins.
 
     Attributes:

@@ -13,8 +13,9 @@ Clients without such a brake send 230 to 480 requests a second to a service that
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from random import Random
+
+import msgspec
 
 from bulksubmit.core.model import Task
 from bulksubmit.core.partitioner import request_bytes
@@ -36,8 +37,7 @@ def on_grid(at_s: float) -> float:
     return math.ceil(at_s / GRID_S) * GRID_S
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(msgspec.Struct, frozen=True):
     """Exponential backoff with full jitter.
 
     Attributes:

@@ -29,7 +29,8 @@ were found there, too.
 """
 
 import math
-from dataclasses import dataclass, replace
+
+import msgspec
 
 from bulksubmit.core.events import LimitChanged, Observer
 from bulksubmit.core.limits import TASKS_MAX
@@ -207,8 +208,7 @@ class _Round:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Slowed:
+class _Slowed(msgspec.Struct, frozen=True):
     """A cut because replies had slowed.
 
     Attributes:
@@ -451,7 +451,7 @@ class AdaptiveLimit:
 
     def _slow_down(self, mean_s: float, fitting: float, now_s: float) -> None:
         first = self._slowed or _Slowed(self.window, self._ceiling, self._goal, 0.0, 0.0)
-        self._slowed = replace(first, window=self.window, reply_s=mean_s)
+        self._slowed = msgspec.structs.replace(first, window=self.window, reply_s=mean_s)
         self._ceiling, self._goal, self._step = fitting, 0.0, 0.0
         self._clean_replies, self._tried_s = 0, now_s
         self.bound = "slow"

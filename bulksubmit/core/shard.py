@@ -4,8 +4,9 @@ In a journal, an item of a sharded source is known by its shard and its place in
 nobody knows how many items the shards before it hold until they are read.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 # Items a shard, at most: more than fit into a file of a terabyte.
 SHARD_BITS = 40
@@ -20,8 +21,7 @@ class Unit(StrEnum):
     WHOLE = "whole"  # The file from end to end: nothing in it can be begun at but its beginning.
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
+class Shard(msgspec.Struct, frozen=True):
     """A slice of a source.
 
     Attributes:

@@ -17,15 +17,15 @@ it would be all up to the last ID seen only if lists were sorted, which nobody p
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 # REST reference, TaskAddParameter.id; folded, in the order of their codes.
 _ALPHABET = "-0123456789_abcdefghijklmnopqrstuvwxyz"
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """A stretch of IDs, folded.
 
     Attributes:

@@ -14,8 +14,9 @@ time-out has passed since that attempt was sent. It is read back once.
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from heapq import heappop, heappush
+
+import msgspec
 
 from bulksubmit.core.model import ErrorDetail, ReadBack, Reading, Refused, Task, Verdict
 from bulksubmit.core.taskcompare import differences
@@ -27,8 +28,7 @@ TASK_EXISTS = "taskexists"  # The code, its case folded.
 READ_BACK_MAX = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Suspect:
+class Suspect(msgspec.Struct, frozen=True):
     """A task that may exist, in spite of what the service said of it.
 
     Attributes:
@@ -71,8 +71,7 @@ class Suspect:
         return Refused("TaskExists", message, values, self.refused.request_id)
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(msgspec.Struct, frozen=True):
     """Our word on a suspect.
 
     Attributes:
@@ -88,8 +87,7 @@ class Judged:
     present: bool
 
 
-@dataclass(slots=True)
-class Findings:
+class Findings(msgspec.Struct):
     """What a read-back comes to: each of its suspects is in one of these.
 
     Attributes:
@@ -98,9 +96,9 @@ class Findings:
         unread: Those of which nothing is known.
     """
 
-    judged: list[Judged] = field(default_factory=list)
-    absent: list[Suspect] = field(default_factory=list)
-    unread: list[Suspect] = field(default_factory=list)
+    judged: list[Judged] = msgspec.field(default_factory=list)
+    absent: list[Suspect] = msgspec.field(default_factory=list)
+    unread: list[Suspect] = msgspec.field(default_factory=list)
 
 
 class Suspects:

@@ -10,7 +10,6 @@ one is not sure of, looks at each field by itself, and says what is wrong with a
 import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 
 import msgspec
@@ -46,8 +45,7 @@ _TAKES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class JobFacts:
+class JobFacts(msgspec.Struct, frozen=True):
     """What of the job decides on what its tasks may say.
 
     Attributes:
@@ -186,13 +184,12 @@ class _Wrong:
 _WRONG = _Wrong()
 
 
-@dataclass(slots=True)
-class _Explainer:
+class _Explainer(msgspec.Struct):
     """Looks at one task, and gathers what is wrong with it."""
 
     allow_unknown: bool
     job: JobFacts | None
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[Problem] = msgspec.field(default_factory=list)
 
     def say(self, problem: Problem) -> None:
         if len(self.problems) < PROBLEMS_MAX:

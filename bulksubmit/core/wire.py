@@ -9,7 +9,6 @@ is its tasks' bytes, joined.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import TypeAlias, TypeVar
@@ -60,8 +59,7 @@ class ListedTask(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class TaskPage:
+class TaskPage(msgspec.Struct, frozen=True):
     """One page of a list of tasks.
 
     Attributes:
@@ -73,8 +71,7 @@ class TaskPage:
     next_link: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRange:
+class TaskRange(msgspec.Struct, frozen=True):
     """Which tasks a list is to show.
 
     Attributes:
@@ -101,8 +98,7 @@ class TaskRange:
         return tuple(query)
 
 
-@dataclass(frozen=True, slots=True)
-class TaskSpan:
+class TaskSpan(msgspec.Struct, frozen=True):
     """A stretch of the whole list: see core.spans. IDs are compared without regard to case.
 
     Attributes:

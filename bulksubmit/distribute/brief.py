@@ -1,7 +1,9 @@
 """What each worker of a run is told."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
+
+from msgspec.structs import replace
 
 from bulksubmit.core.account import Place
 from bulksubmit.core.model import Learnt

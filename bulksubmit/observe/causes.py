@@ -1,7 +1,8 @@
 """What can limit the speed, in words, and what to do about it."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 MIB = 2**20
 
@@ -59,8 +60,7 @@ SHORT = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(msgspec.Struct, frozen=True):
     """The bounds that the user has set, or left as they are.
 
     Attributes:

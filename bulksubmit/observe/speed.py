@@ -12,7 +12,8 @@ reply looks the same whether it has not come, or lies in a socket because nobody
 import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 from bulksubmit.core.events import RequestEnded
 from bulksubmit.core.model import Why
@@ -29,8 +30,7 @@ KNOWN_S_MIN = 10.0  # A rate is known well from so long at one cause, and no hol
 SERVER_ERRORS_SHARE = 0.2  # Of the tasks sent; with more, they are what to tell of.
 
 
-@dataclass(frozen=True, slots=True)
-class Limited:
+class Limited(msgspec.Struct, frozen=True):
     """What limited the speed most.
 
     Attributes:

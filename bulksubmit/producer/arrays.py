@@ -14,7 +14,8 @@ were cut: an element is judged by its own bytes, and by those up to the next one
 
 import re
 from collections.abc import Container
-from dataclasses import dataclass, field
+
+import msgspec
 
 from bulksubmit.core.account import Place
 from bulksubmit.core.limits import BYTES_MAX
@@ -67,8 +68,7 @@ _ITEM_TOO_LONG = Problem(
 )
 
 
-@dataclass(slots=True)
-class _Found:
+class _Found(msgspec.Struct):
     """Elements in order.
 
     Attributes:
@@ -77,9 +77,9 @@ class _Found:
         too_long: The indices of those of which only the beginning is here.
     """
 
-    bodies: list[bytes] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    too_long: set[int] = field(default_factory=set)
+    bodies: list[bytes] = msgspec.field(default_factory=list)
+    lines: list[int] = msgspec.field(default_factory=list)
+    too_long: set[int] = msgspec.field(default_factory=set)
 
     def add_too_long(self, beginning: bytes, line: int) -> None:
         self.too_long.add(len(self.bodies))

@@ -2,9 +2,9 @@
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, cast
 
+import msgspec
 from anyio import to_thread
 
 from bulksubmit.errors import SourceError
@@ -30,8 +30,7 @@ class _Unpacker(Protocol):
         """What these bytes unpack to."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Packing:
+class _Packing(msgspec.Struct, frozen=True):
     """A way to compress.
 
     Attributes:

@@ -20,12 +20,12 @@ from array import array
 from bisect import bisect_right, insort
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from itertools import accumulate, groupby, pairwise
 from pathlib import Path
 from struct import iter_unpack
 from tempfile import SpooledTemporaryFile, gettempdir
 
+import msgspec
 from xxhash import xxh3_128_digest
 
 from bulksubmit.core.account import BEGINNING, Place
@@ -48,8 +48,7 @@ _PLACES_BYTES = 1024 * 1024
 _RUNS_MAX = 10_000  # 1 MB.
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Duplicate:
+class Duplicate(msgspec.Struct, frozen=True, order=True):
     """Two items with one ID.
 
     Attributes:
@@ -61,8 +60,7 @@ class Duplicate:
     first: int
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """What DuplicateCheck found.
 
     Attributes:
@@ -74,8 +72,7 @@ class Found:
     named: list[Duplicate]
 
 
-@dataclass(frozen=True, slots=True)
-class _Chunk:
+class _Chunk(msgspec.Struct, frozen=True):
     """Where a chunk lies.
 
     Attributes:

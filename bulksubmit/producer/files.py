@@ -3,10 +3,11 @@
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from typing import IO
+
+import msgspec
 
 from bulksubmit.core.account import BEGINNING, Place
 from bulksubmit.core.shard import Shard, Unit
@@ -23,8 +24,7 @@ from bulksubmit.producer.spec import SourceSpec
 from bulksubmit.producer.template import Template
 
 
-@dataclass(frozen=True, slots=True)
-class NamedFile:
+class NamedFile(msgspec.Struct, frozen=True):
     """A file of the source.
 
     Attributes:
@@ -65,8 +65,7 @@ class NamedFile:
                 return Place(0, 0, 1, file)
 
 
-@dataclass(frozen=True, slots=True)
-class _Begun:
+class _Begun(msgspec.Struct, frozen=True):
     """A file whose turn has come: where its items begin, and how they are found.
 
     Attributes:

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import TypeAlias
+
+from msgspec.structs import replace
 
 from bulksubmit.core.account import BEGINNING
 from bulksubmit.core.shard import Shard, Unit

@@ -9,10 +9,11 @@ import io
 import re
 from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import PurePath
 from typing import Self
+
+import msgspec
 
 from bulksubmit.core.account import Place
 from bulksubmit.core.model import Invalid, Kind, Problem
@@ -32,8 +33,7 @@ _BLANK = re.compile(rb"(?:[ \t\r]*\n)*")
 _BAD_BYTE = re.compile(r"[\udc80-\udcff]")  # What surrogateescape makes of one.
 
 
-@dataclass(frozen=True, slots=True)
-class _Cut:
+class _Cut(msgspec.Struct, frozen=True):
     """Rows, as bytes were cut into them.
 
     Attributes:
@@ -328,8 +328,7 @@ class _NoRow(list[str]):
         return row
 
 
-@dataclass(frozen=True, slots=True)
-class _Header:
+class _Header(msgspec.Struct, frozen=True):
     """A file's first row.
 
     Attributes:

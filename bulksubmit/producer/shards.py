@@ -3,11 +3,10 @@
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from typing import IO
 
-import msgspec
+from msgspec.structs import replace
 
 from bulksubmit.core.account import Place
 from bulksubmit.core.model import Task
@@ -189,10 +188,7 @@ def _shifted(block: Block, base: int) -> Block:
     return Block(
         _moved(block.tasks, base),
         replace(block.after, ordinal=block.after.ordinal + base),
-        [
-            msgspec.structs.replace(invalid, ordinal=invalid.ordinal + base)
-            for invalid in block.invalid
-        ],
+        [replace(invalid, ordinal=invalid.ordinal + base) for invalid in block.invalid],
         [Warned(odd.ordinal + base, odd.line, odd.problems) for odd in block.warned],
     )
 

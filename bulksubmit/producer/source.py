@@ -2,9 +2,10 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from typing import IO, Protocol, TypeAlias, runtime_checkable
+
+import msgspec
 
 from bulksubmit.core.account import Place
 from bulksubmit.core.bitmap import Bitmap
@@ -18,8 +19,7 @@ def _file_of(place: Place) -> int:
     return place.file
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """What earlier processes of a run have done with the source.
 
     Attributes:
@@ -41,8 +41,7 @@ class Done:
         return self.places[index] if index < len(self.places) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Warned:
+class Warned(msgspec.Struct, frozen=True):
     """What is odd about a task that is sent all the same.
 
     Attributes:
@@ -56,8 +55,7 @@ class Warned:
     problems: tuple[Problem, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(msgspec.Struct, frozen=True):
     """Some items of a source, one after the other.
 
     Attributes:

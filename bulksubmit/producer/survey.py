@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import msgspec
 from anyio import to_thread
 
 from bulksubmit.core.model import Invalid, Kind, Problem, Task
@@ -20,8 +20,7 @@ DUPLICATES_NAMED_MAX = 1_000  # The rest is counted.
 Tell: TypeAlias = Callable[[str, str, Problem], None]
 
 
-@dataclass(slots=True)
-class Survey:
+class Survey(msgspec.Struct):
     """What a source came to.
 
     Attributes:
@@ -33,8 +32,8 @@ class Survey:
 
     items: int = 0
     invalid: int = 0
-    errors: Counter[Kind] = field(default_factory=Counter)
-    warnings: Counter[Kind] = field(default_factory=Counter)
+    errors: Counter[Kind] = msgspec.field(default_factory=Counter)
+    warnings: Counter[Kind] = msgspec.field(default_factory=Counter)
 
     def count(self, problem: Problem) -> None:
         """Count a problem."""

@@ -6,11 +6,11 @@ which values an ordinal stands for is arithmetic, and a resume begins anywhere a
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from math import prod
 from typing import IO
 
 import anyio.lowlevel
+import msgspec
 
 from bulksubmit.core.account import Place
 from bulksubmit.core.taskcheck import Checker
@@ -29,8 +29,7 @@ _VALUE = re.compile(r"(?:\\[\\,]|[^,])++")  # As it is written.
 _SHOWN_LENGTH_MAX = 40  # Of a value, where a task is named by its values.
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """A parameter and what it runs through.
 
     Attributes:
@@ -116,8 +115,7 @@ def _listed(text: str) -> tuple[str, ...]:
     return tuple(values)
 
 
-@dataclass(frozen=True, slots=True)
-class _Figure:
+class _Figure(msgspec.Struct, frozen=True):
     """A parameter's place among the others.
 
     Attributes:

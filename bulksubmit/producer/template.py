@@ -9,10 +9,10 @@ rows is encoded as one text.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import NamedTuple, TypeAlias
 
+import msgspec
 import orjson
 
 from bulksubmit.core.taskfields import kind_at
@@ -237,8 +237,7 @@ def template_of(spec: SourceSpec) -> Template | None:
     return Template(spec.template, name=spec.template_name, allow_unused=spec.allow_unused)
 
 
-@dataclass(frozen=True, slots=True)
-class _Slot:
+class _Slot(msgspec.Struct, frozen=True):
     """Where a value goes: which of the columns, and how it is written."""
 
     column: int

@@ -4,10 +4,10 @@ import inspect
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio
+import msgspec
 
 from bulksubmit.core.sharedkey import Signer, decode_key, string_to_sign
 from bulksubmit.errors import Refusal, ServiceRefused, SettingsError
@@ -89,8 +89,7 @@ class SharedKey:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(msgspec.Struct, frozen=True):
     """A token, with times in Unix time."""
 
     header: str
@@ -186,7 +185,9 @@ Unavailable once it has worked |
         async with self._lock:
             await self._acquire()
             if self._token is token:
-                self._token = replace(token, refresh_s=time.time() + _REFRESH_PAUSE_S)
+                self._token = msgspec.structs.replace(
+                    token, refresh_s=time.time() + _REFRESH_PAUSE_S
+                )
 
     async def _wait_for_token(self) -> str | Unavailable:
         """Acquire a token, or share in the acquisition that is under way, however it ends.

@@ -1,9 +1,10 @@
 """What limits the speed, from what the pool says, and how it is told."""
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
+from msgspec.structs import replace
 
 from bulksubmit.core.model import Why
 from bulksubmit.observe.causes import WORDS, Asked, Cause, advice

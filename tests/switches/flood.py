@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -12,6 +12,7 @@ import anyio
 import orjson
 from anyio.abc import TaskGroup
 from azure.core.credentials import AccessTokenInfo
+from msgspec.structs import replace
 
 from bulksubmit.consumer import running
 from bulksubmit.core.model import Outcome
