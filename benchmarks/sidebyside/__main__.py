@@ -90,7 +90,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="ours with either HTTP client, the ideal loop and azure-batch: three minutes",
+        help="ours, the ideal loop and azure-batch, with small and rich tasks: three minutes",
     )
     for option, known in (("--only", SECTIONS), ("--clients", CLIENTS)):
         parser.add_argument(

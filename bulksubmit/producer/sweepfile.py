@@ -9,7 +9,6 @@ commandLine = "render --seed {seed} --{mode}"
 """
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +58,8 @@ def escape(text: str) -> str:
 
 
 def _loaded(path: str, name: str) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - 5 ms, which those without a sweep need not wait for
+
     try:
         return tomllib.loads(Path(path).read_text("utf-8-sig"))
     except OSError as error:
