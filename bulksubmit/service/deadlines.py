@@ -37,6 +37,7 @@ class Deadlines:
         """There will be none any more."""
         if self._timer:
             self._timer.cancel()
+        self._timer, self._timer_s = None, math.inf
 
     def _wait_for(self, at_s: float) -> None:
         self.close()
