@@ -24,7 +24,7 @@ from benchmarks.sidebyside.clients import (
 from benchmarks.sidebyside.runs import TASKS_MAX, Case
 from benchmarks.task_file import MEDIUM_BYTES, RICH_BYTES, SMALL_BYTES
 
-CPU, FLIGHT, TLS, ERRORS = "cpu", "in-flight", "tls", "errors"
+CPU, BESIDE_IDEAL, FLIGHT, TLS, ERRORS = "cpu", "ideal", "in-flight", "tls", "errors"
 START, SHOWING, MEMORY, RESUMED = "start", "shown", "memory", "resumed"
 
 # So many that the start, which is left out, and differs by some hundredths of a second, makes no
@@ -138,6 +138,11 @@ SECTIONS: Mapping[str, Section] = {
         "CPU a task: all clients, 16 requests in flight, no latency",
         _each(_ALL, SMALL, MEDIUM, RICH),
     ),
+    BESIDE_IDEAL: Section(
+        "Against the ideal loop, in more rounds: what differs is less than what a machine varies",
+        _each([BULKSUBMIT, IDEAL], SMALL, RICH),
+        rounds=4,
+    ),
     FLIGHT: Section(
         "Requests in flight, with a latency of 0 and of 100 ms",
         [
@@ -184,4 +189,7 @@ SECTIONS: Mapping[str, Section] = {
 }
 
 # What those who work on the engine want to know at once.
-QUICK: Mapping[str, Section] = {CPU: Section(SECTIONS[CPU].what, _each(_COMPARED, SMALL, RICH))}
+QUICK: Mapping[str, Section] = {
+    BESIDE_IDEAL: replace(SECTIONS[BESIDE_IDEAL], rounds=1),
+    CPU: Section(SECTIONS[CPU].what, _each((BULKSUBMIT, AZURE_AIO), SMALL, RICH)),
+}

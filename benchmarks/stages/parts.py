@@ -13,6 +13,7 @@ from bulksubmit.core.events import RequestEnded
 from bulksubmit.core.model import Attempt, Bounds, Outcome, Send, Task
 from bulksubmit.core.reconciler import Reconciler
 from bulksubmit.core.taskcheck import Checker, Finding
+from bulksubmit.core.tasks import Columns
 from bulksubmit.core.wire import encode_collection
 from bulksubmit.journal import COMMIT_PERIOD_S, Journal
 from bulksubmit.observe.causes import Asked
@@ -77,8 +78,7 @@ class Parts:
         self._bodies = path.read_bytes().splitlines()
         self.tasks = len(self._bodies)
         self._ids, _ = Checker().check(self._bodies)
-        numbers = range(self.tasks)
-        self._tasks = [*map(Task, numbers, range(1, self.tasks + 1), self._ids, self._bodies)]
+        self._tasks = self._columns()
         self._attempts = [self._attempt(number) for number in range(REQUESTS)]
         self._requests = [encode_collection(attempt.tasks) for attempt in self._attempts]
         self._answers = [Answer(200, _HEADERS, _answer(a.tasks), 0.0) for a in self._attempts]
@@ -124,16 +124,17 @@ class Parts:
 
         def dedupe() -> None:
             with closing(DuplicateCheck(self._folder, chunk_ids=min(CHUNK_IDS, self.tasks))) as ids:
-                ids.add(self._tasks, self.tasks)
+                ids.add(self._columns(), self.tasks)
                 ids.find()
 
         return dedupe
 
     def _partition(self) -> Once:
-        reconciler = _reconciler()
+        reconciler, tasks = _reconciler(), self._columns()
+        _ = tasks.folded  # The look for duplicates has made it by then.
 
         def partition() -> None:
-            reconciler.admit(self._tasks)
+            reconciler.admit(tasks)
             for _ in range(REQUESTS):
                 reconciler.next_step(now_s=0.0, in_flight_max=REQUESTS)
 
@@ -205,9 +206,13 @@ class Parts:
 
     # --- What they need --------------------------------------------------------------------
 
+    def _columns(self) -> Columns:
+        """All tasks, nothing of which is known beyond them."""
+        return Columns(range(self.tasks), range(1, self.tasks + 1), self._ids, self._bodies)
+
     def _attempt(self, number: int) -> Attempt:
         tasks = self._tasks[number * REQUEST_TASKS : (number + 1) * REQUEST_TASKS]
-        return Attempt(number + 1, f"{number:036}", tuple(tasks), 0)
+        return Attempt(number + 1, f"{number:036}", tasks, 0)
 
     def _settled(self, attempt: Attempt) -> Sequence[Outcome]:
         reconciler = _reconciler()

@@ -36,8 +36,8 @@ from bulksubmit.errors import OutputError
 from bulksubmit.producer import open_source
 from bulksubmit.producer.source import Block, Done, Source
 
-# 4 kB a partition and chunk; Some 2 MB in memory before the disk is touched at all. Taking in the last
-# ID of a chunk takes about 2 ms.
+# 4 kB a partition and chunk; some 2 MB in memory before the disk is touched at all. Taking in the
+# last ID of a chunk takes about 1 ms.
 CHUNK_IDS = 65_536
 _PARTITIONS = 256
 _DIGEST_BYTES = 16

@@ -107,7 +107,9 @@ async def test_502_that_stays() -> None:
     # 16 replies in a row hold the run; each but the last has let another attempt go. Then probes
     # after 0.25 to 0.5 s, 0.5 to 1 s.
     assert 16 <= report.requests == account.adds <= 16 + 15 + 3
-    assert 1600 <= report.abandoned == len(run.of(Verdict.ABANDONED)) <= 3100
+    # A probe takes fresh tasks if none of those that were sent is due by then, as it may happen.
+    fresh = sum(sent.tasks - sent.resent for sent in run.requests)
+    assert 1600 <= report.abandoned == len(run.of(Verdict.ABANDONED)) == fresh
     assert report.abandoned + report.unsettled == report.total
     assert all(outcome.in_doubt and outcome.body for outcome in run.outcomes)
     assert report.in_doubt == 0
