@@ -271,9 +271,9 @@ class Pool:
             now_s = sender.clock()
             step, opens_s = self._next_step(now_s)
             match step:
-                case Send(attempt):
-                    if not sender.give(attempt):
-                        sender.posts.start_soon(self._post, attempt, sender)
+                case Send():  # Under no name: it would be held in memory until the next one.
+                    if not sender.give(step.attempt):
+                        sender.posts.start_soon(self._post, step.attempt, sender)
                 case ReadBack():
                     sender.posts.start_soon(self._read_back, step, sender)
                 case Wait(until_s, why):
@@ -292,11 +292,12 @@ class Pool:
                     return True
         return False
 
-    async def _post(self, attempt: Attempt, sender: "_Sender") -> None:
+    async def _post(self, attempt: Attempt | None, sender: "_Sender") -> None:
         """Post an attempt; then in its place the next one, or whatever there is later."""
-        following: Attempt | None = attempt
-        while following:
-            following = await self._post_one(following, sender) or await sender.later()
+        while attempt:
+            attempt = await self._post_one(attempt, sender)
+            if attempt is None:  # And nothing holds the last one's tasks in memory.
+                attempt = await sender.later()
 
     async def _post_one(self, attempt: Attempt, sender: "_Sender") -> Attempt | None:
         try:

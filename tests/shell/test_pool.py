@@ -1,6 +1,7 @@
 """The pool on a virtual clock: bounds, stopping, giving up, being cut off."""
 
 import math
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from random import Random
@@ -290,6 +291,32 @@ def test_a_refusal_to_list_ends_the_run() -> None:
     assert len(kept.delivered) == 100
     assert (reconciler.unsettled, reconciler.in_doubt) == (100, 100)
     reconciler.check()
+
+
+def test_what_is_settled_is_not_held_in_memory() -> None:
+    """
+    Senders with nothing to send do not hold what they have sent, which may be a megabyte each.
+    """
+    service, kept = FakeService(), Kept()
+    tasks = make_tasks(1200)
+    bodies = [task.body for task in tasks]
+    reconciler = make_reconciler(tasks, sealed=False)
+    pool = make_pool(reconciler, service, kept, limit=4)
+    counts: list[int] = []
+
+    async def run() -> None:
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(pool.run)
+            await anyio.sleep(10)
+            service.sent.clear()
+            counts.extend(sys.getrefcount(body) for body in bodies)
+            reconciler.seal()
+            pool.work.set()
+
+    run_virtual(run)
+
+    assert len(kept.delivered) == 1200
+    assert max(counts) == min(counts)
 
 
 def test_stopping_waits_for_a_read_back_too() -> None:
