@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -31,6 +32,7 @@ from bulksubmit.record import FILE, Identity, Look, look
 FIX_OF = "fix of "  # Begins the source's name of a run of ``verify --fix``.
 
 _NAME = re.compile(r"[0-9a-f-]+")
+_version = cache(version)  # It takes a millisecond each time.
 
 
 class Histories(Protocol):
@@ -173,7 +175,7 @@ def now_utc() -> str:
 
 def versions() -> dict[str, str]:
     """What this process is made of, by name."""
-    libraries = {name: version(name) for name in ("bulksubmit", "aiohttp", "anyio")}
+    libraries = {name: _version(name) for name in ("bulksubmit", "aiohttp", "anyio")}
     return {**libraries, "Python": platform.python_version(), "system": platform.system()}
 
 
@@ -244,7 +246,7 @@ def begin(
         source_spec=spec.to_json(),
         source_files=fingerprints(spec),
         begun_at=now_utc(),
-        version=version("bulksubmit"),
+        version=_version("bulksubmit"),
     )
     journal = Journal.begin(folder, identity, clock, plan(spec) if plan else ())
     if earlier and not earlier.in_use:

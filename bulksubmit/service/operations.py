@@ -1,5 +1,6 @@
 """What all requests of one kind have in common, made once."""
 
+from functools import cache
 from importlib.metadata import version
 from typing import Self
 from urllib.parse import quote, urlencode
@@ -53,7 +54,7 @@ def operation(
         istr("accept"): "application/json",
         istr("accept-encoding"): "gzip, deflate",  # aiohttp would offer what else is installed.
         istr("return-client-request-id"): "true",
-        istr("user-agent"): f"bulksubmit/{version('bulksubmit')}",
+        istr("user-agent"): _user_agent(),
     }
     if method == "POST":
         headers[istr("content-type")] = CONTENT_TYPE
@@ -68,6 +69,11 @@ def operation(
         headers,
         timeout_s + CLIENT_MARGIN_S,
     )
+
+
+@cache  # A millisecond, and there are three operations.
+def _user_agent() -> str:
+    return f"bulksubmit/{version('bulksubmit')}"
 
 
 def extended(
