@@ -51,11 +51,12 @@ def run_section(
     for number in range(rounds):
         began_s = time.monotonic()
         for client, case, start_up in section.round(clients):
-            if name == RESUMED:
-                run = run_resumed(bench, case, section=name, number=number)
+            if name != RESUMED:
+                runs.append(bench.run(client, case, section=name, number=number, start_up=start_up))
+            elif run := run_resumed(bench, case, section=name, number=number):
+                runs.append(run)
             else:
-                run = bench.run(client, case, section=name, number=number, start_up=start_up)
-            runs.append(run)
+                print(f"{name} is left out: too few tasks", file=sys.stderr, flush=True)
         took_s = time.monotonic() - began_s
         told = f"{name}: round {number + 1} of {rounds}, {took_s:.0f} s"
         print(told, file=sys.stderr, flush=True)
@@ -97,19 +98,18 @@ def _arguments() -> argparse.Namespace:
             option,
             nargs="+",
             choices=known,
-            default=list(known),
             metavar="NAME",
             help=f"of {', '.join(known)}; default: all",
         )
     rounds = f"default: {_ROUNDS}, or {_ROUNDS_QUICK} if quick; some sections have more or fewer"
-    parser.add_argument("--rounds", type=int, help=rounds)
-    parser.add_argument("--tasks-max", type=int, help="of each case, for a quick look")
+    parser.add_argument("--rounds", type=_positive, help=rounds)
+    parser.add_argument("--tasks-max", type=_positive, help="of each case, for a quick look")
     parser.add_argument(
         "--output",
         type=Path,
         metavar="FOLDER",
         help="for tables and pictures; what it has of sections that are not run now, it keeps; "
-        "default: benchmarks/results, or none if quick",
+        "default: benchmarks/results, or none for a quick look",
     )
     parser.add_argument(
         "--folder",
@@ -118,15 +118,33 @@ def _arguments() -> argparse.Namespace:
         help="for the task files (2 GB), which are kept; default: %(default)s",
     )
     given = parser.parse_args()
-    given.output = given.output or (None if given.quick else _RESULTS)
+    if given.quick and given.only:
+        parser.error("--quick has its own sections: leave out --only")
+    given.only, given.clients = given.only or list(SECTIONS), given.clients or list(CLIENTS)
+    given.output = given.output or (None if given.quick or given.tasks_max else _RESULTS)
     given.rounds = given.rounds or (_ROUNDS_QUICK if given.quick else _ROUNDS)
     return given
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
 
 
 def main() -> None:
     """Run what was asked for, print the tables and write the files."""
     given = _arguments()
-    sections = dict(QUICK) if given.quick else {name: SECTIONS[name] for name in given.only}
+    asked = dict(QUICK) if given.quick else {name: SECTIONS[name] for name in given.only}
+    sections = {name: each for name, each in asked.items() if any(each.round(given.clients))}
+    if not sections:
+        sys.exit(f"none of these clients is in any of these sections: {', '.join(asked)}")
+    for folder in filter(None, (given.output, given.folder)):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            sys.exit(f"{folder} cannot be made: {error.strerror}")
     if given.tasks_max:
         sections = {name: each.shrunk(given.tasks_max) for name, each in sections.items()}
     clients = available(sections, given.clients)
@@ -141,11 +159,15 @@ def main() -> None:
         for name, section in sections.items():
             sat = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, load before {os.getloadavg()[0]:.1f}"
             runs = run_section(bench, name, section, clients, section.rounds_of(given.rounds))
-            results = results.plus(name, runs, sat)
-            if given.output:
+            if runs:
+                results = results.plus(name, runs, sat)
+            if runs and given.output:
                 write(results, given.output)
     print(page(results))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -12,7 +12,7 @@ from benchmarks.task_file import task_file
 _LOOK_S = 0.1
 
 
-def run_resumed(bench: Bench, case: Case, *, section: str, number: int) -> Run:
+def run_resumed(bench: Bench, case: Case, *, section: str, number: int) -> Run | None:
     """Kill the library when half of the tasks are in, and measure the process that goes on.
 
     What the first process had in flight is sent again, so that a few tasks are added twice: the
@@ -23,6 +23,9 @@ def run_resumed(bench: Bench, case: Case, *, section: str, number: int) -> Run:
         case: What is to be done in all.
         section: See Run.
         number: The round's.
+
+    Returns:
+        None if it had nothing left to send: there are too few tasks to be killed in their middle.
     """
     server = bench.server(case)
     path = task_file(bench.folder, tasks=case.tasks, task_bytes=case.task_bytes)
@@ -39,4 +42,5 @@ def run_resumed(bench: Bench, case: Case, *, section: str, number: int) -> Run:
     process.wait()
     added += server.seen().added
     again = replace(case, options=(*case.options, "on_unfinished=resume"))
-    return bench.run(BULKSUBMIT, again, section=section, number=number, earlier=added)
+    run = bench.run(BULKSUBMIT, again, section=section, number=number, earlier=added)
+    return run if run.seen.requests else None

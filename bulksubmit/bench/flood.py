@@ -132,7 +132,7 @@ class Flood:
             BulkSubmitError: if the service takes no tasks, or nothing can be said.
         """
         await self._run(service)
-        if not (self.added and self.curve.steps):
+        if not (self.added and self.curve.fixed):
             assert self._meter is not None, "set by then"
             trouble = self._meter.trouble
             reason = "too few tasks, or too little time, to see anything"

@@ -163,6 +163,7 @@ def bench(*, emulator: bool, **flags: Any) -> None:
             delete_job=flags["delete_job"],
         )
         if emulator:
+            _check_no_account(flags)
             result = measure_emulator(_capacity(flags), asked, output)
         else:
             _check_played(flags)
@@ -205,6 +206,20 @@ def _capacity(flags: dict[str, Any]) -> Path | str:
     if latency_ms is not None or parallel is not None:
         raise SettingsError("--scenario says it all: leave out --latency-ms and --parallel")
     return scenario
+
+
+def _check_no_account(flags: dict[str, Any]) -> None:
+    """Whether no account is named where none is asked."""
+    for name in ("account_endpoint", "account_name", "account_key_file"):
+        if flags[name] is not None and _given(name):
+            flag = f"--{name.replace('_', '-')}"
+            raise SettingsError(f"{flag} is about an account: leave it out, or --emulator")
+
+
+def _given(name: str) -> bool:
+    """Whether it stands on the command line: the environment may well name an account."""
+    source = click.get_current_context().get_parameter_source(name)
+    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _check_played(flags: dict[str, Any]) -> None:

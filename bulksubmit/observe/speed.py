@@ -213,7 +213,10 @@ class Speed:
     @property
     def altogether(self) -> Limited | None:
         """What limited it most since the beginning; None if that is too short."""
-        return _most([self._open(self._clock()), self._total])
+        most = _most([self._open(self._clock()), self._total])
+        if most and not self._settled and self._bad_share:
+            return Limited(self._bad, 1.0)  # Whatever was waited for: nothing has got through.
+        return most
 
     @property
     def causes(self) -> Mapping[Cause, float]:

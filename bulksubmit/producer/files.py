@@ -150,6 +150,10 @@ class FileSource:
                     case _:
                         end = await self._read_whole(opened, file, at, admit, done)
                 await opened.check_unchanged()
+            except SourceError as error:
+                if error.of_item:  # Perhaps only because it was cut off meanwhile.
+                    await opened.check_unchanged()
+                raise
             except OSError as error:
                 reason = f"cannot be read: {error.strerror or error}"
                 raise SourceError(file.name, None, reason) from error

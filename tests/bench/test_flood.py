@@ -166,6 +166,19 @@ def test_nothing_gets_through() -> None:
     assert trial.took_s < 90.0
 
 
+def test_too_short_for_a_single_number() -> None:
+    """
+    Where not even one request at a time comes to an end within its step, nothing is known of the
+    curve: that is said, whatever the adaptive limit has brought.
+    """
+    trial = Trial(Capacity(latency_ms=1_500), duration_s=12.0)
+
+    with pytest.raises(NotConverged, match="too few tasks, or too little time"):
+        trial.meet()
+
+    assert trial.flood.curve.fixed == []
+
+
 def test_cut_off() -> None:
     """
     Whoever cuts it off has what was seen so far, the step under way too.

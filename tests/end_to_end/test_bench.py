@@ -130,6 +130,10 @@ async def test_a_quota_that_is_reached() -> None:
     ("args", "said"),
     [
         (("--parallel", "3"), "--parallel is about the emulator: give --emulator as well"),
+        (
+            ("--emulator", "--account-endpoint", "https://a.b.batch.azure.com"),
+            "--account-endpoint is about an account: leave it out, or --emulator",
+        ),
         (("--concurrency-max", "0"), "--concurrency-max is 0; it must be from 1 to 1,000"),
         (("--tasks", "3"), "3 is not in the range"),
         ((), "no endpoint: give --account-endpoint"),

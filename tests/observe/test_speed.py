@@ -251,6 +251,22 @@ def test_the_present_and_the_whole() -> None:
     assert machine.speed.altogether == Limited(Cause.SOURCE, 0.8)
 
 
+@pytest.mark.parametrize(
+    ("reply", "cause"), [("lost", Cause.FAILING), ("throttled", Cause.THROTTLED)]
+)
+def test_nothing_got_through(reply: str, cause: Cause) -> None:
+    """Whatever was waited for: a service that answers no task is what limits the speed."""
+    machine = Machine()
+    for _ in range(2):
+        machine.waits(Why.PLACES, 40.0)
+        machine.speed.ended(request_ended(reply))
+
+    assert machine.speed.altogether == Limited(cause, 1.0)
+
+    machine.speed.settled(1)
+    assert machine.speed.altogether == Limited(Cause.CONCURRENCY, 1.0)
+
+
 def test_a_wait_that_is_not_over() -> None:
     """It counts while it lasts."""
     machine = Machine()

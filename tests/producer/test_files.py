@@ -1,5 +1,6 @@
 """Several files, one after the other, as one source."""
 
+import os
 from itertools import pairwise
 from pathlib import Path
 
@@ -187,6 +188,22 @@ async def test_files_are_named_as_the_user_did(
 
     assert source.file_of(0) == "1.jsonl"
     assert source.file_of(COUNT) == str(folder / "4.json")
+
+
+async def test_a_line_that_is_cut_off_while_it_is_read(tmp_path: Path) -> None:
+    """It is no task, but that is not what is wrong: the file was changed."""
+    path = tmp_path / "tasks.jsonl"
+    path.write_bytes(line("a") + b"\n" + line("b") + b"\n")
+    source = open_source(path)
+
+    async def admit(_: Block) -> None:
+        os.truncate(path, len(line("a")) + 5)
+        error = SourceError(str(path), 2, "not valid JSON")
+        error.of_item = True
+        raise error
+
+    with pytest.raises(SourceError, match="was changed while it was read"):
+        await source.read(admit)
 
 
 async def test_a_file_that_changes_while_it_is_read(tmp_path: Path) -> None:
