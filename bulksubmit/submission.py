@@ -285,7 +285,7 @@ class Submission:
         self._read.add(after, self._source.bytes_read)
         self._journal.place(after)
         self._intake.take_in(block)
-        rejected = self._reconciler.admit(tasks, bodies_bytes)
+        rejected = self._reconciler.admit(tasks)
         self._pool.work.set()
         rejected += invalid
         self._record(rejected, in_order=False)

@@ -40,20 +40,15 @@ class Queue:
             yield from columns[begin:]
             begin = 0
 
-    def extend(self, tasks: Sequence[Task], bodies_bytes: int | None = None) -> None:
-        """Add tasks at the end.
-
-        Args:
-            tasks: Any number.
-            bodies_bytes: Of their bodies together, if that is known.
-        """
+    def extend(self, tasks: Sequence[Task]) -> None:
+        """Add tasks at the end."""
         if isinstance(tasks, Columns) and tasks:
             self._then.append(tasks)
         elif tasks:
             self.look_at(self._count)
             self._first.extend(tasks)
         self._count += len(tasks)
-        self.bytes += len(tasks) + (bytes_of(tasks) if bodies_bytes is None else bodies_bytes)
+        self.bytes += len(tasks) + bytes_of(tasks)
 
     def cut_plainly(self, *, tasks_max: int, bytes_max: int) -> Columns | None:
         """Take the first tasks, if they make a collection as they are; otherwise none."""

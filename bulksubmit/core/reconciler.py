@@ -116,12 +116,8 @@ class Reconciler:
 
     # --- In --------------------------------------------------------------------------------
 
-    def admit(self, tasks: Sequence[Task], bodies_bytes: int | None = None) -> list[Outcome]:
+    def admit(self, tasks: Sequence[Task]) -> list[Outcome]:
         """Take responsibility for tasks.
-
-        Args:
-            tasks: Any number.
-            bodies_bytes: Of their bodies together, if that is known.
 
         Returns:
             One REJECTED outcome for each task that no request can hold; it is settled, and
@@ -129,15 +125,15 @@ class Reconciler:
         """
         assert not self.sealed
         body_max = self._bounds.bytes_max - FRAME_BYTES
-        size = bytes_of(tasks) if bodies_bytes is None else bodies_bytes
         oversized: list[Task] = []
-        if size > body_max and (oversized := [t for t in tasks if len(t.body) > body_max]):
+        if bytes_of(tasks) > body_max:
+            oversized = [task for task in tasks if len(task.body) > body_max]
+        if oversized:
             tasks = [task for task in tasks if len(task.body) <= body_max]
-            size -= bytes_of(oversized)
         self._troubles.doubt(tasks, self._doubt_below)
         self.unsettled += len(tasks)
-        self.unsettled_bytes += size
-        self._backlog.fresh.extend(tasks, size)
+        self.unsettled_bytes += bytes_of(tasks)
+        self._backlog.fresh.extend(tasks)
         below = self._doubt_below
         return [too_large(t, self._bounds.bytes_max, in_doubt=t.ordinal < below) for t in oversized]
 
