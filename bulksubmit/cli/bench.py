@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from bulksubmit.cli import KEY_VARIABLE
 from bulksubmit.cli.command import Command
@@ -163,7 +164,7 @@ def bench(*, emulator: bool, **flags: Any) -> None:
             delete_job=flags["delete_job"],
         )
         if emulator:
-            _check_no_account(flags)
+            _check_no_account()
             result = measure_emulator(_capacity(flags), asked, output)
         else:
             _check_played(flags)
@@ -208,18 +209,13 @@ def _capacity(flags: dict[str, Any]) -> Path | str:
     return scenario
 
 
-def _check_no_account(flags: dict[str, Any]) -> None:
+def _check_no_account() -> None:
     """Whether no account is named where none is asked."""
     for name in ("account_endpoint", "account_name", "account_key_file"):
-        if flags[name] is not None and _given(name):
+        given = click.get_current_context().get_parameter_source(name)
+        if given is ParameterSource.COMMANDLINE:  # The environment may well name an account.
             flag = f"--{name.replace('_', '-')}"
             raise SettingsError(f"{flag} is about an account: leave it out, or --emulator")
-
-
-def _given(name: str) -> bool:
-    """Whether it stands on the command line: the environment may well name an account."""
-    source = click.get_current_context().get_parameter_source(name)
-    return source is click.core.ParameterSource.COMMANDLINE
 
 
 def _check_played(flags: dict[str, Any]) -> None:
